@@ -11,9 +11,15 @@ fn main() {
     let folder = crate_dir.join(if is_built { "dist" } else { "fallback" });
 
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-env=RINGTAIL_DASHBOARD_FILES={}", folder.display());
+    println!(
+        "cargo::rustc-env=RINGTAIL_DASHBOARD_FILES={}",
+        folder.display()
+    );
     println!("cargo::rustc-env=RINGTAIL_DASHBOARD_IS_BUILT={is_built}");
     // Naming a missing `dist` here would rebuild this crate at every call of cargo, so until it exists
     // the crate's own folder is watched: it changes at the moment when `dist` appears.
-    println!("cargo::rerun-if-changed={}", if is_built { "dist" } else { "." });
+    println!(
+        "cargo::rerun-if-changed={}",
+        if is_built { "dist" } else { "." }
+    );
 }

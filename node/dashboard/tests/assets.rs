@@ -9,7 +9,10 @@ fn the_root_is_the_index_page() {
         assert_eq!(asset(path).unwrap().etag, index().etag, "path {path:?}");
     }
     assert_eq!(index().content_type, "text/html; charset=utf-8");
-    assert!(!index().immutable, "a new build must be seen at the next load");
+    assert!(
+        !index().immutable,
+        "a new build must be seen at the next load"
+    );
 }
 
 #[test]
@@ -21,7 +24,13 @@ fn etag_is_a_quoted_hash_of_the_bytes() {
 
 #[test]
 fn unknown_and_escaping_paths_are_nothing() {
-    for path in ["nothing.js", "/assets/", "../Cargo.toml", "/assets/../../Cargo.toml", "//index.html"] {
+    for path in [
+        "nothing.js",
+        "/assets/",
+        "../Cargo.toml",
+        "/assets/../../Cargo.toml",
+        "//index.html",
+    ] {
         assert!(asset(path).is_none(), "path {path:?}");
     }
 }
@@ -32,7 +41,10 @@ fn the_page_needs_no_inline_script_and_no_other_host() {
     let page = String::from_utf8(page.bytes.into_owned()).unwrap();
     for (at, _) in page.match_indices("<script") {
         let (tag, rest) = page.split_at(at).1.split_once('>').unwrap();
-        assert!(tag.contains(" src=\"/") && rest.starts_with("</script"), "inline script: {tag}");
+        assert!(
+            tag.contains(" src=\"/") && rest.starts_with("</script"),
+            "inline script: {tag}"
+        );
     }
     assert!(!page.contains("<style") && !page.contains(" style="));
     assert!(!page.contains("src=\"http") && !page.contains("href=\"http"));
@@ -44,7 +56,10 @@ fn every_file_the_page_names_is_embedded() {
     let page = index();
     let page = String::from_utf8(page.bytes.into_owned()).unwrap();
     let mut seen = 0;
-    for part in page.split(['"', '\'']).filter(|part| part.starts_with("/assets/")) {
+    for part in page
+        .split(['"', '\''])
+        .filter(|part| part.starts_with("/assets/"))
+    {
         let file = asset(part).unwrap_or_else(|| panic!("{part} is not embedded"));
         assert_eq!(file.immutable, is_built(), "{part}");
         assert_ne!(file.content_type, "application/octet-stream", "{part}");

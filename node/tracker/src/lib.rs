@@ -16,7 +16,6 @@ pub const CONTENT_TYPE: &str = "text/javascript; charset=utf-8";
 
 #[derive(RustEmbed)]
 #[folder = "$RINGTAIL_TRACKER_FILES"]
-#[include = "ringtail.js"]
 struct Files;
 
 /// The script, ready to be sent.
@@ -37,7 +36,10 @@ pub fn script() -> Script {
         write!(etag, "{byte:02x}").expect("writing to a String cannot fail");
     }
     etag.push('"');
-    Script { bytes: file.data, etag }
+    Script {
+        bytes: file.data,
+        etag,
+    }
 }
 
 /// Whether the tracker is in this binary, or only a script that warns on the console that it is not.
