@@ -1,0 +1,161 @@
+//! The command line: what can be typed, and where it goes. Data on stdout, everything else on stderr.
+
+mod client;
+mod event;
+mod goal;
+mod import;
+mod key;
+mod output;
+mod query;
+mod site;
+mod status;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::{Config, Flags},
+    exit::{Exit, ExitError},
+};
+
+use client::Client;
+use output::Output;
+
+/// Web and product analytics: one binary, identical nodes.
+#[derive(Parser)]
+#[command(name = "ringtail", version, disable_help_subcommand = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a node.
+    Serve(ServeArguments),
+    /// Add, list, rename and pause sites.
+    Site(Remote<site::Arguments>),
+    /// Add and list goals.
+    Goal(Remote<goal::Arguments>),
+    /// Add, list and revoke keys.
+    Key(Remote<key::Arguments>),
+    /// Import history.
+    Import(Remote<import::Arguments>),
+    /// Ask for a report.
+    Query(Remote<query::Arguments>),
+    /// Tell what became of one event.
+    Event(Remote<event::Arguments>),
+    /// Tell how the node is.
+    Status(Remote<status::Arguments>),
+}
+
+#[derive(Args)]
+struct ServeArguments {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where everything that the node stores lives.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address of HTTP; port 0 picks one.
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// Address of gRPC; port 0 picks one.
+    #[arg(long, value_name = "ADDR")]
+    grpc: Option<SocketAddr>,
+}
+
+/// A command that talks to a server.
+#[derive(Args)]
+struct Remote<A: Args> {
+    #[command(flatten)]
+    server: ServerArguments,
+    #[command(flatten)]
+    arguments: A,
+}
+
+/// Which server, and with which right.
+#[derive(Args)]
+struct ServerArguments {
+    /// Address of the server, for example `http://127.0.0.1:8080`.
+    #[arg(long, global = true, value_name = "URL")]
+    server: Option<String>,
+    /// Key, or the admin token.
+    #[arg(long, global = true, env = "RINGTAIL_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Data directory of a node on this machine: finds its address and its admin token.
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn run() -> ExitCode {
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(error) => {
+            let is_error = error.use_stderr();
+            // Nothing is left to tell when even this cannot be printed.
+            let _ = error.print();
+            return if is_error {
+                Exit::Usage.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match command_line.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error);
+            error.exit.into()
+        }
+    }
+}
+
+impl Command {
+    fn run(self) -> Result<(), ExitError> {
+        match self {
+            Self::Serve(arguments) => arguments.run(),
+            Self::Site(command) => command.run(site::run),
+            Self::Goal(command) => command.run(goal::run),
+            Self::Key(command) => command.run(key::run),
+            Self::Import(command) => command.run(import::run),
+            Self::Query(command) => command.run(query::run),
+            Self::Event(command) => command.run(event::run),
+            Self::Status(command) => command.run(status::run),
+        }
+    }
+}
+
+impl ServeArguments {
+    fn run(self) -> Result<(), ExitError> {
+        let flags = Flags {
+            data_directory: self.data_dir,
+            http_address: self.http,
+            grpc_address: self.grpc,
+        };
+        crate::serve::serve(Config::load(self.config, &flags)?)
+    }
+}
+
+impl<A: Args> Remote<A> {
+    fn run(
+        self,
+        command: impl AsyncFnOnce(A, &Client, Output) -> Result<(), ExitError>,
+    ) -> Result<(), ExitError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| ExitError::new(Exit::Failure, error))?;
+        let client = Client::connect(&self.server)?;
+        let output = Output {
+            is_json: self.server.json,
+        };
+        runtime.block_on(command(self.arguments, &client, output))
+    }
+}

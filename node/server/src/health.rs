@@ -1,0 +1,72 @@
+//! How the node is: what load balancers and operators ask.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// The states of a node's life, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum NodeState {
+    /// Applying what the log holds beyond the checkpoints: live, not ready.
+    Replaying = 0,
+    /// Takes events and answers queries.
+    Ready = 1,
+    /// Stopping: finishes what is under way.
+    Draining = 2,
+    /// The log or the store has failed; the process is about to end.
+    Failed = 3,
+}
+
+impl NodeState {
+    /// The name used in answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Replaying => "replaying",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The node's state, shared.
+#[derive(Debug, Default)]
+pub struct Health(AtomicU8);
+
+impl Health {
+    /// The state now.
+    #[must_use]
+    pub fn state(&self) -> NodeState {
+        match self.0.load(Ordering::Acquire) {
+            0 => NodeState::Replaying,
+            1 => NodeState::Ready,
+            2 => NodeState::Draining,
+            _ => NodeState::Failed,
+        }
+    }
+
+    /// Moves on; a node never goes back to an earlier state.
+    pub fn advance(&self, state: NodeState) {
+        self.0.fetch_max(state as u8, Ordering::AcqRel);
+    }
+
+    /// True when queries are answered; a full disk changes nothing about that.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.state() == NodeState::Ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_never_goes_back() {
+        let health = Health::default();
+        assert_eq!(health.state(), NodeState::Replaying);
+        health.advance(NodeState::Draining);
+        health.advance(NodeState::Ready);
+        assert_eq!(health.state(), NodeState::Draining);
+    }
+}
