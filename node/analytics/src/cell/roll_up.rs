@@ -1,0 +1,268 @@
+//! Day and month pages: computed in the background from pages that have come to rest, removed when one of them changes.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use ringtail_proto::{
+    Generation, HourStart, RowReadError, RowReader, RowWrite, SiteRow, UnixMillis,
+};
+
+use super::{
+    codec::PageError,
+    page::{DimensionPage, HourPage, page_dimensions},
+    table::CellTable,
+};
+use crate::{Dimension, Zone, zone::DAY_MS};
+
+/// Why pages could not be rolled up.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RollUpError {
+    /// The store did not answer.
+    #[error(transparent)]
+    Read(#[from] RowReadError),
+    /// A page is damaged.
+    #[error("page of {row:?}: {source}")]
+    Page {
+        /// The row that holds it.
+        row: SiteRow,
+        /// What is wrong with it.
+        source: PageError,
+    },
+}
+
+/// The pages that are due: days and months that ended before `hot_from`, hold hour pages, and have no page yet.
+///
+/// Looks at no more than `days_max` due days at a time; call it again until nothing is due.
+///
+/// # Errors
+/// When a row cannot be read.
+pub fn roll_up(
+    rows: &dyn RowReader,
+    generation: Generation,
+    zone: &Zone,
+    hot_from: HourStart,
+    days_max: usize,
+) -> Result<Vec<RowWrite>, RollUpError> {
+    let mut writes = Vec::new();
+    let mut days = 0;
+    let mut from = HourStart(i64::MIN);
+    while let Some(hour) = first_hour(rows, generation, from, hot_from)? {
+        let month = month_of(zone, hour);
+        let is_month_due = month.end <= hot_from
+            && rows
+                .get(month_row(generation, month, Dimension::Total))?
+                .is_none();
+        let mut next = Some(hour);
+        while let Some(hour) = next {
+            let day = day_of(zone, hour);
+            if day.end > hot_from || days == days_max {
+                return Ok(writes);
+            }
+            if rows
+                .get(day_row(generation, day, Dimension::Total))?
+                .is_none()
+            {
+                roll_up_day(rows, generation, day, &mut writes)?;
+                days += 1;
+            }
+            next = first_hour(rows, generation, day.end, month.end)?;
+        }
+        if is_month_due {
+            roll_up_month(rows, generation, month, &mut writes)?;
+        }
+        from = month.end;
+    }
+    Ok(writes)
+}
+
+/// Removes the day and month pages that cover an hour whose page is about to change; goes into the same batch.
+///
+/// # Errors
+/// When a row cannot be read.
+pub fn remove_pages_over(
+    rows: &dyn RowReader,
+    generation: Generation,
+    zone: &Zone,
+    hour: HourStart,
+) -> Result<Vec<RowWrite>, RowReadError> {
+    let day = zone.day_of(at(hour));
+    let month = zone.month_of(at(hour));
+    let mut writes = Vec::new();
+    let spans = [
+        (
+            SiteRow::DayPage(generation, day, 0),
+            SiteRow::DayPage(generation, day, u32::MAX),
+        ),
+        (
+            SiteRow::MonthPage(generation, month, 0),
+            SiteRow::MonthPage(generation, month, u32::MAX),
+        ),
+    ];
+    for (from, to) in spans {
+        rows.range(from, to, &mut |row, _| {
+            writes.push(RowWrite { row, value: None });
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(writes)
+}
+
+/// The hours of a local day or month.
+#[derive(Clone, Copy)]
+struct Span {
+    start: HourStart,
+    /// The first hour after it.
+    end: HourStart,
+}
+
+const fn at(hour: HourStart) -> UnixMillis {
+    UnixMillis(hour.0)
+}
+
+fn day_of(zone: &Zone, hour: HourStart) -> Span {
+    let start = zone.day_of(at(hour));
+    // A day and a half lies in the next day, whether this one has 23 or 25 hours.
+    let end = zone.day_of(UnixMillis(start.0.saturating_add(DAY_MS + DAY_MS / 2)));
+    Span { start, end }
+}
+
+fn month_of(zone: &Zone, hour: HourStart) -> Span {
+    let start = zone.month_of(at(hour));
+    // 33 days after its start lie in the next month, whatever the lengths of both.
+    let end = zone.month_of(UnixMillis(start.0.saturating_add(33 * DAY_MS)));
+    Span { start, end }
+}
+
+/// The earliest hour with a page in `from..to`.
+fn first_hour(
+    rows: &dyn RowReader,
+    generation: Generation,
+    from: HourStart,
+    to: HourStart,
+) -> Result<Option<HourStart>, RowReadError> {
+    let mut first = None;
+    if from >= to {
+        return Ok(None);
+    }
+    let last = HourStart(to.0.saturating_sub(1));
+    rows.range(
+        SiteRow::Page(generation, from),
+        SiteRow::Page(generation, last),
+        &mut |row, _| {
+            if let SiteRow::Page(_, hour) = row {
+                first = Some(hour);
+            }
+            ControlFlow::Break(())
+        },
+    )?;
+    Ok(first)
+}
+
+fn roll_up_day(
+    rows: &dyn RowReader,
+    generation: Generation,
+    day: Span,
+    writes: &mut Vec<RowWrite>,
+) -> Result<(), RollUpError> {
+    let pages = hour_pages(rows, generation, day)?;
+    for dimension in page_dimensions() {
+        let mut tables = Vec::new();
+        for (row, bytes) in &pages {
+            let table = HourPage::decode_dimension(bytes, dimension)
+                .map_err(|source| RollUpError::Page { row: *row, source })?;
+            tables.extend(table);
+        }
+        write_page(
+            day_row(generation, day, dimension),
+            dimension,
+            &tables,
+            writes,
+        );
+    }
+    Ok(())
+}
+
+/// A month is the merge of its days as pages hold them, whether these rest in the store or were made just now.
+fn roll_up_month(
+    rows: &dyn RowReader,
+    generation: Generation,
+    month: Span,
+    writes: &mut Vec<RowWrite>,
+) -> Result<(), RollUpError> {
+    let mut days: Vec<(SiteRow, Bytes)> = Vec::new();
+    rows.range(
+        SiteRow::DayPage(generation, month.start, 0),
+        SiteRow::DayPage(generation, HourStart(month.end.0 - 1), u32::MAX),
+        &mut |row, value| {
+            days.push((row, value));
+            ControlFlow::Continue(())
+        },
+    )?;
+    for write in writes.iter() {
+        if let (SiteRow::DayPage(_, day, _), Some(value)) = (write.row, &write.value)
+            && month.start <= day
+            && day < month.end
+        {
+            days.push((write.row, value.clone()));
+        }
+    }
+    for dimension in page_dimensions() {
+        let mut tables = Vec::new();
+        for (row, bytes) in &days {
+            if matches!(row, SiteRow::DayPage(_, _, code) if *code == dimension.code()) {
+                let page = DimensionPage::decode(bytes, dimension)
+                    .map_err(|source| RollUpError::Page { row: *row, source })?;
+                tables.push(page.table);
+            }
+        }
+        write_page(
+            month_row(generation, month, dimension),
+            dimension,
+            &tables,
+            writes,
+        );
+    }
+    Ok(())
+}
+
+/// Writes the merge of the tables; nothing when no value is in them.
+fn write_page(
+    row: SiteRow,
+    dimension: Dimension,
+    tables: &[CellTable],
+    writes: &mut Vec<RowWrite>,
+) {
+    if tables.is_empty() {
+        return;
+    }
+    let page = DimensionPage::merge(dimension, tables);
+    writes.push(RowWrite {
+        row,
+        value: Some(page.encode()),
+    });
+}
+
+fn hour_pages(
+    rows: &dyn RowReader,
+    generation: Generation,
+    span: Span,
+) -> Result<Vec<(SiteRow, Bytes)>, RowReadError> {
+    let mut pages = Vec::new();
+    rows.range(
+        SiteRow::Page(generation, span.start),
+        SiteRow::Page(generation, HourStart(span.end.0 - 1)),
+        &mut |row, value| {
+            pages.push((row, value));
+            ControlFlow::Continue(())
+        },
+    )?;
+    Ok(pages)
+}
+
+const fn day_row(generation: Generation, day: Span, dimension: Dimension) -> SiteRow {
+    SiteRow::DayPage(generation, day.start, dimension.code())
+}
+
+const fn month_row(generation: Generation, month: Span, dimension: Dimension) -> SiteRow {
+    SiteRow::MonthPage(generation, month.start, dimension.code())
+}
