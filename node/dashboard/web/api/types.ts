@@ -1,0 +1,42 @@
+// What the node's HTTP API sends, as far as the page reads it.
+
+export interface Site {
+  id: string;
+  domain: string;
+  timezone: string;
+  paused: boolean;
+}
+
+export interface Query {
+  site_id: string;
+  metrics: readonly string[];
+  /** "all", or [first day, last day] in the site's zone. */
+  date_range: string | [string, string];
+  dimensions?: string[];
+  order_by?: [string, "asc" | "desc"][];
+  include?: { compare?: [string, string]; time_labels?: boolean; total_rows?: boolean };
+  pagination?: { limit: number; offset?: number };
+}
+
+export interface Row {
+  dimensions: string[];
+  metrics: (number | null)[];
+  comparison?: { dimensions: string[]; metrics: (number | null)[]; change: (number | null)[] };
+}
+
+export interface Answer {
+  results: Row[];
+  meta: {
+    /** RFC 3339: the answer holds everything acknowledged up to here. */
+    as_of?: string;
+    /** Late events that wait for their merge into history. */
+    pending_late?: number;
+    time_labels?: string[];
+    total_rows?: number;
+  };
+}
+
+export interface Realtime {
+  visitors: number;
+  as_of: string;
+}

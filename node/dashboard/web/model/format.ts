@@ -1,0 +1,106 @@
+// Numbers, times and names for people. The page is English, so its numbers are, too: an English locale of
+// the visitor's if there is one.
+
+import type { Interval } from "./period";
+import type { Range } from "./dates";
+
+const languages = typeof navigator === "undefined" ? [] : navigator.languages;
+export const locale = languages.find((language) => language.startsWith("en-")) ?? "en-GB";
+
+export type Kind = "count" | "percent" | "seconds";
+
+const compactFrom = 100_000;
+const plain = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
+const compact = new Intl.NumberFormat(locale, { notation: "compact", maximumSignificantDigits: 3 });
+const percent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
+const finePercent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 1 });
+
+export const dash = "–";
+
+/** A value in full. */
+export function full(value: number | null | undefined, kind: Kind = "count"): string {
+  if (value == null) return dash;
+  if (kind === "percent") return percent.format(value / 100);
+  if (kind === "seconds") return duration(value);
+  return plain.format(value);
+}
+
+/** A value where there is little room. */
+export function short(value: number | null | undefined, kind: Kind = "count"): string {
+  return kind === "count" && value != null && Math.abs(value) >= compactFrom ? compact.format(value) : full(value, kind);
+}
+
+/** Seconds as "8s", "1m 05s", "2h 03m". */
+export function duration(seconds: number): string {
+  const total = Math.max(0, Math.round(seconds));
+  const pad = (number: number): string => String(number).padStart(2, "0");
+  if (total < 60) return `${total}s`;
+  if (total < 3600) return `${Math.floor(total / 60)}m ${pad(total % 60)}s`;
+  return `${Math.floor(total / 3600)}h ${pad(Math.floor((total % 3600) / 60))}m`;
+}
+
+/** A part of a whole, "12%"; "0.4%" below one, so that a row with visitors never reads 0 %. */
+export function share(part: number, whole: number): string {
+  if (whole <= 0) return dash;
+  const ratio = Math.min(1, part / whole);
+  return ratio > 0 && ratio < 0.01 ? finePercent.format(Math.max(ratio, 0.001)) : percent.format(ratio);
+}
+
+/** Change in percent; `null` where there was nothing before. */
+export function change(now: number | null, before: number | null): number | null {
+  if (now === null || before === null || before === 0) return null;
+  return Math.round(((now - before) / before) * 100);
+}
+
+const changeLimit = 999;
+
+/** "+12%", "−4%", "0%"; larger changes stay at "+999%". */
+export function changeText(value: number): string {
+  const capped = Math.min(changeLimit, Math.abs(Math.round(value)));
+  if (capped === 0) return "0%";
+  return `${value > 0 ? "+" : "−"}${capped}%`;
+}
+
+const at = (label: string): Date => new Date(label.slice(0, 10) + "T" + (label.slice(11) || "00:00:00") + "Z");
+const date = (options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat =>
+  new Intl.DateTimeFormat(locale, { timeZone: "UTC", ...options });
+
+const dayMonth = date({ day: "numeric", month: "short" });
+const dayMonthYear = date({ day: "numeric", month: "short", year: "numeric" });
+const weekday = date({ weekday: "short", day: "numeric", month: "short", year: "numeric" });
+const monthYear = date({ month: "long", year: "numeric" });
+const monthShort = date({ month: "short" });
+const monthShortYear = date({ month: "short", year: "2-digit" });
+
+/** A bucket's name in a sentence. */
+export function bucket(label: string, interval: Interval): string {
+  if (interval === "hour") return `${weekday.format(at(label))}, ${label.slice(11, 16)}`;
+  if (interval === "day") return weekday.format(at(label));
+  if (interval === "week") return `Week of ${dayMonthYear.format(at(label))}`;
+  return monthYear.format(at(label));
+}
+
+/** A bucket's name under the axis. */
+export function tick(label: string, interval: Interval, isOneDay: boolean): string {
+  if (interval === "hour") return isOneDay ? label.slice(11, 16) : dayMonth.format(at(label));
+  if (interval === "month") return label.slice(5, 7) === "01" ? monthShortYear.format(at(label)) : monthShort.format(at(label));
+  return dayMonth.format(at(label));
+}
+
+/** "21 Nov 2026", "1 – 20 Nov 2026". */
+export function days(range: Range): string {
+  if (range.from === range.to) return dayMonthYear.format(at(range.from));
+  return dayMonthYear.formatRange(at(range.from), at(range.to));
+}
+
+const regions = new Intl.DisplayNames([locale], { type: "region", fallback: "code" });
+
+/** A country's name by its two-letter code. */
+export function country(code: string): string {
+  try {
+    return /^[A-Z]{2}$/.test(code) ? (regions.of(code) ?? code) : code;
+  } catch {
+    // Not a region code at all: shown as it came.
+    return code;
+  }
+}

@@ -1,0 +1,70 @@
+// Lays a series and its comparison over the same buckets.
+
+import { type Range, addDays, addMonths, startOfMonth, startOfWeek } from "./dates";
+import type { Interval } from "./period";
+
+/** One row of an answer whose only dimension is time. */
+export interface TimeRow {
+  dimensions: string[];
+  metrics: (number | null)[];
+}
+
+export interface Series {
+  /** Time label of each bucket, as the API writes it. */
+  labels: string[];
+  /** `null`: nothing is known yet (the future), or the metric has no value without visits. */
+  values: (number | null)[];
+  comparisonLabels: (string | null)[];
+  /** `null` throughout if there is no comparison. */
+  comparison: (number | null)[];
+}
+
+/** Every bucket of a range in order: what is drawn where the node sends no labels of its own. */
+export function bucketLabels(range: Range, interval: Interval): string[] {
+  const labels: string[] = [];
+  for (let day = range.from; day <= range.to; ) {
+    if (interval === "hour") {
+      for (let hour = 0; hour < 24; hour++) labels.push(`${day} ${String(hour).padStart(2, "0")}:00:00`);
+      day = addDays(day, 1);
+    } else if (interval === "day") {
+      labels.push(day);
+      day = addDays(day, 1);
+    } else if (interval === "week") {
+      labels.push(startOfWeek(day));
+      day = addDays(startOfWeek(day), 7);
+    } else {
+      labels.push(startOfMonth(day));
+      day = addMonths(startOfMonth(day), 1);
+    }
+  }
+  return labels;
+}
+
+export interface Lines {
+  labels: string[];
+  rows: TimeRow[];
+  comparison?: { labels: string[]; rows: TimeRow[] } | undefined;
+}
+
+/**
+ * Picks one metric. A bucket without a row is `empty` (0 for a count, `null` for a rate), and `null` once it
+ * begins after `now` ("2026-11-21 13:05:00" in the site's zone). The comparison follows by position: the
+ * third hour beside the third hour; where it is longer, its end has no partner and is left out.
+ */
+export function align(lines: Lines, metric: number, empty: 0 | null, now: string): Series {
+  const value = (rows: Map<string, TimeRow>, label: string): number | null => {
+    const row = rows.get(label);
+    return row ? (row.metrics[metric] ?? empty) : empty;
+  };
+  const rows = byLabel(lines.rows);
+  const compared = byLabel(lines.comparison?.rows ?? []);
+  const comparisonLabels = lines.labels.map((_, at) => lines.comparison?.labels[at] ?? null);
+  return {
+    labels: lines.labels,
+    values: lines.labels.map((label) => (label > now ? null : value(rows, label))),
+    comparisonLabels,
+    comparison: comparisonLabels.map((label) => (label === null ? null : value(compared, label))),
+  };
+}
+
+const byLabel = (rows: TimeRow[]): Map<string, TimeRow> => new Map(rows.map((row) => [row.dimensions[0] ?? "", row]));
