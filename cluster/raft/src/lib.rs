@@ -1,1 +1,39 @@
-//! Placeholder.
+//! Raft groups over the node's shared log: the only crate that knows openraft.
+//!
+//! Place in the flow: *replicate*. A command goes in through [`Group::propose`], is appended to `ringtail-log`, is
+//! committed once a quorum has it on disk, and comes out at the group's [`Machine`], on every replica in the same
+//! order.
+//!
+//! Promises:
+//! - A committed proposal is on disk at a quorum. One that failed says whether it may yet commit
+//!   ([`RaftError::may_commit`]).
+//! - A machine sees every committed entry after its floor exactly once and in order, also over restarts.
+//! - The log is given up only below a floor that the machine has declared durable.
+//! - Leaders are never restored without an election; see `options`.
+//!
+//! What it does not know: what a command means, who should be a member, and (for now) how to reach a peer: a ring of
+//! one has none, and `network` says so.
+
+mod applied_state;
+mod convert;
+mod error;
+mod group;
+mod heartbeat;
+mod leadership;
+mod log_store;
+mod machine;
+mod machine_adapter;
+mod network;
+mod options;
+mod proposal;
+mod raft_node;
+mod responder;
+mod types;
+
+pub use error::RaftError;
+pub use group::{Group, GroupMetrics};
+pub use leadership::{Leadership, LeadershipWatch};
+pub use machine::{Body, Committed, Floor, LogPosition, Machine, MachineError};
+pub use options::RaftOptions;
+pub use proposal::{Applied, Proposal};
+pub use raft_node::RaftNode;

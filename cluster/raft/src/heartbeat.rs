@@ -1,0 +1,30 @@
+//! One timer for the heartbeats of all groups.
+//!
+//! Groups that beat on their own tick at random phases, which costs a frame per group and peer. Beating together puts
+//! all groups' heartbeats to a peer into one frame. A leader that stops beating loses its lease and refuses writes, so
+//! groups of one member beat too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::raft_node::{Groups, open_groups};
+
+/// Beats for ever.
+pub(crate) async fn run(groups: Arc<Groups>, every: Duration) {
+    let mut beats = interval(every);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        beats.tick().await;
+        for group in open_groups(&groups) {
+            if !group.is_leader() {
+                continue;
+            }
+            if let Err(error) = group.send_heartbeat().await {
+                // A stopped group says so to everyone who uses it; here it only has no heartbeat.
+                tracing::debug!(%error, "no heartbeat");
+            }
+        }
+    }
+}

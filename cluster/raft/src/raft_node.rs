@@ -1,0 +1,168 @@
+//! All Raft groups of this process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use openraft::Config;
+use parking_lot::Mutex;
+use ringtail_log::{LogError, SegmentLog};
+use ringtail_proto::GroupId;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::error::RaftError;
+use crate::group::Group;
+use crate::heartbeat;
+use crate::log_store::LogStore;
+use crate::machine::Machine;
+use crate::machine_adapter::MachineAdapter;
+use crate::network::Network;
+use crate::options::RaftOptions;
+use crate::types::Raft;
+
+/// All Raft groups of this process: one log, one heartbeat timer.
+pub struct RaftNode {
+    options: Arc<RaftOptions>,
+    config: Arc<Config>,
+    log: Arc<SegmentLog>,
+    groups: Arc<Groups>,
+    proposal_bytes: Arc<Semaphore>,
+    heartbeat: JoinHandle<()>,
+}
+
+/// The open groups; `None` while a group is being opened.
+pub(crate) type Groups = Mutex<BTreeMap<GroupId, Option<Group>>>;
+
+impl RaftNode {
+    /// Starts without groups. Must be called within a tokio runtime.
+    pub fn start(options: RaftOptions, log: Arc<SegmentLog>) -> Result<Self, RaftError> {
+        options.validate()?;
+        let config = options.openraft_config()?;
+        let groups = Arc::new(Groups::default());
+        let beats = heartbeat::run(groups.clone(), options.heartbeat_interval);
+        Ok(Self {
+            proposal_bytes: Arc::new(Semaphore::new(options.node_proposal_bytes_max)),
+            options: Arc::new(options),
+            config,
+            log,
+            heartbeat: tokio::spawn(beats),
+            groups,
+        })
+    }
+
+    /// Opens a group: applies what is known to be committed and not yet in the machine, then takes part in the group.
+    ///
+    /// A group without members waits for [`Group::initialize_single`]; a group whose only member is this node elects
+    /// it at once. [`Group::ready`] waits until the group can serve.
+    pub async fn open_group(
+        &self,
+        group: GroupId,
+        machine: Arc<dyn Machine>,
+    ) -> Result<Group, RaftError> {
+        {
+            let mut groups = self.groups.lock();
+            if groups.contains_key(&group) {
+                return Err(RaftError::AlreadyOpen(group));
+            }
+            groups.insert(group, None);
+        }
+        let mut reservation = Reservation {
+            groups: &self.groups,
+            group,
+            is_used: false,
+        };
+        let opened = self.open_reserved(group, machine).await?;
+        self.groups.lock().insert(group, Some(opened.clone()));
+        reservation.is_used = true;
+        Ok(opened)
+    }
+
+    async fn open_reserved(
+        &self,
+        group: GroupId,
+        machine: Arc<dyn Machine>,
+    ) -> Result<Group, RaftError> {
+        let adapter = MachineAdapter::open(group, machine).await?;
+        let state = adapter.state().clone();
+        let raft = Raft::new(
+            self.options.node.0,
+            self.config.clone(),
+            Network::new(group),
+            LogStore::new(self.log.group(group)),
+            adapter,
+        )
+        .await
+        .map_err(|error| RaftError::Stopped {
+            group,
+            cause: error.to_string(),
+        })?;
+        let opened = Group::new(
+            group,
+            raft,
+            self.log.clone(),
+            state,
+            self.options.clone(),
+            self.proposal_bytes.clone(),
+        );
+        if opened.is_single_voter() {
+            opened.elect().await?;
+        }
+        Ok(opened)
+    }
+
+    /// The open group with this id.
+    #[must_use]
+    pub fn group(&self, group: GroupId) -> Option<Group> {
+        self.groups.lock().get(&group).cloned().flatten()
+    }
+
+    /// All open groups, by id.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Group> {
+        open_groups(&self.groups)
+    }
+
+    /// The log that the groups share.
+    #[must_use]
+    pub fn log(&self) -> &Arc<SegmentLog> {
+        &self.log
+    }
+
+    /// Stops all groups, then closes the log. Proposals that are not done end in doubt.
+    pub async fn shutdown(&self) -> Result<(), RaftError> {
+        self.heartbeat.abort();
+        let mut result = Ok(());
+        for group in self.groups() {
+            result = result.and(group.shut_down().await);
+        }
+        self.groups.lock().clear();
+        let log = self.log.clone();
+        let closed = spawn_blocking(move || log.close()).await;
+        result.and(closed.map_err(|_| RaftError::Log(LogError::Closed)))
+    }
+}
+
+impl Drop for RaftNode {
+    fn drop(&mut self) {
+        self.heartbeat.abort();
+    }
+}
+
+pub(crate) fn open_groups(groups: &Groups) -> Vec<Group> {
+    groups.lock().values().flatten().cloned().collect()
+}
+
+/// Frees the id of a group that could not be opened.
+struct Reservation<'a> {
+    groups: &'a Groups,
+    group: GroupId,
+    is_used: bool,
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if !self.is_used {
+            self.groups.lock().remove(&self.group);
+        }
+    }
+}
