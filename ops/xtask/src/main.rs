@@ -1,1 +1,100 @@
-fn main() {}
+//! `cargo xtask`: the commands that the house is run with. `verify` only reads; `fix` may write; `test` is the gate.
+//!
+//! It deliberately knows nothing of the product's crates: it starts `cargo`, `npm` and the built binary like a person would.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool speaks to its terminal"
+)]
+
+mod bench;
+mod build;
+mod chaos;
+mod children;
+mod demo;
+mod prerequisites;
+mod run;
+mod steps;
+mod test;
+mod verify;
+mod workspace;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+
+use workspace::Workspace;
+
+/// The commands of the house.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Command {
+    /// Read-only gate: format, lints, dependency direction, documentation, lock files, layout, links.
+    Verify,
+    /// Formats and applies the fixes that the compiler is sure of.
+    Fix,
+    /// Installs or names what is missing, then runs every test.
+    Test,
+    /// Builds the web files and the binary.
+    Build {
+        /// With optimisation.
+        #[arg(long)]
+        release: bool,
+        /// Only the binary with the switch for planted bugs, at `planted/ringtail` of the profile's folder.
+        #[arg(long, conflicts_with = "release")]
+        planted: bool,
+    },
+    /// Starts a node, imports the sample access log, serves until ctrl-C.
+    Demo {
+        /// Stops after the import.
+        #[arg(long)]
+        once: bool,
+        /// Where the node keeps its data.
+        #[arg(long, default_value = "ringtail-data")]
+        data_dir: PathBuf,
+    },
+    /// Measures the figures of speed and prints them as one JSON document.
+    Bench {
+        /// Names of the figures; all but `cold_build` when none is given.
+        figures: Vec<String>,
+    },
+    /// Runs the workload against a node that is killed again and again.
+    Chaos {
+        /// Seed of the workload; a run prints its own.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// How long to go on.
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Command::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let workspace = Workspace::find()?;
+    match command {
+        Command::Verify => verify::verify(&workspace),
+        Command::Fix => verify::fix(&workspace),
+        Command::Test => test::test(&workspace),
+        Command::Build { planted: true, .. } => build::planted_binary(&workspace).map(drop),
+        Command::Build { release, .. } => {
+            build::front_ends(&workspace)?;
+            let binary = build::binary(&workspace, release)?;
+            println!("{}", binary.display());
+            Ok(())
+        }
+        Command::Demo { once, data_dir } => demo::demo(&workspace, &data_dir, once),
+        Command::Bench { figures } => bench::bench(&workspace, &figures),
+        Command::Chaos { seed, minutes } => chaos::chaos(&workspace, seed, minutes),
+    }
+}
