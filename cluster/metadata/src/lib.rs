@@ -1,1 +1,44 @@
-//! Placeholder.
+//! Group 0: what the ring knows about itself, its sites, goals, keys and nodes, and who changed what, when and why.
+//!
+//! Place in the flow: beside it. *collect* and *enrich* ask the [`Directory`] for sites and keys, *route* for groups;
+//! administration goes through [`Metadata::execute`], a Raft log entry for every change. Time and randomness enter with
+//! the command; apply uses neither.
+//!
+//! It deliberately does not know partitions: what apply of events depends on is handed out as
+//! [`SettingsPush`] and enters a partition's own log through whoever calls [`Metadata::settle`] afterwards.
+
+mod audit;
+mod cluster;
+mod command;
+mod decide;
+mod directory;
+mod domain;
+mod error;
+mod key;
+mod machine;
+mod metadata;
+mod rows;
+mod settings;
+mod sharded;
+mod site;
+mod validate;
+mod versioned;
+pub mod zone;
+
+pub use audit::AuditRecord;
+pub use cluster::{Cluster, ClusterId, Limits, Node, NodeAddresses};
+pub use command::{Command, Entry, Outcome};
+pub use directory::Directory;
+pub use domain::{DOMAIN_BYTES_MAX, Domain};
+pub use error::MetadataError;
+pub use key::{Key, KeyId, KeyRefusal, Scope, Secret, SecretHash};
+pub use machine::MetadataMachine;
+pub use metadata::{Actor, Metadata, NewKey, Seams};
+pub use settings::{SettingsPush, settings_of};
+pub use site::{Goal, GoalCondition, GoalId, OptionsChange, Site, SiteOptions};
+pub use validate::{
+    ADDRESS_BYTES_MAX, ALLOWED_ORIGINS_MAX, ALLOWED_QUERY_PARAMETERS_MAX, CONDITION_BYTES_MAX,
+    GROUPS_MAX, HOUSEKEEPING_ROWS_MAX, NAME_BYTES_MAX, PROPERTY_KEYS_MAX, REASON_BYTES_MAX,
+    VISIT_TIMEOUT_MINUTES_MAX,
+};
+pub use versioned::FORMAT_VERSION;

@@ -1,0 +1,209 @@
+//! Why a command was not carried out.
+
+use ringtail_proto::{ErrorKind, NodeId, SiteId};
+use serde::{Deserialize, Serialize};
+
+use crate::{ClusterId, Domain, GoalId, KeyId};
+
+/// Why a command was not carried out. A refusal by the state travels back in the reply of the log entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum MetadataError {
+    /// The domain belongs to a site, as its name or as an alias.
+    #[error("domain {domain} belongs to site {site} already")]
+    SiteExists {
+        /// The domain.
+        domain: Domain,
+        /// Its site.
+        site: SiteId,
+    },
+    /// No site has this id.
+    #[error("there is no site {site}")]
+    UnknownSite {
+        /// The id.
+        site: SiteId,
+    },
+    /// Not a host name.
+    #[error("domain {domain:?} is not valid: {reason}")]
+    InvalidDomain {
+        /// What was given, cut to 253 characters.
+        domain: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Not a name of the IANA time zone database.
+    #[error("time zone {timezone:?} is not in the IANA database")]
+    InvalidTimezone {
+        /// What was given, cut to 100 characters.
+        timezone: String,
+    },
+    /// A field of the command is not valid.
+    #[error("{field} is not valid: {reason}")]
+    InvalidField {
+        /// The field.
+        field: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The ring has as many sites as it may.
+    #[error("there are {max} sites already, the most there may be")]
+    TooManySites {
+        /// The limit.
+        max: u32,
+    },
+    /// The site has as many aliases as it may.
+    #[error("site {site} may have {max} aliases at most")]
+    TooManyAliases {
+        /// The site.
+        site: SiteId,
+        /// The limit.
+        max: u32,
+    },
+    /// The site has as many goals as it may.
+    #[error("site {site} has {max} goals already, the most there may be")]
+    TooManyGoals {
+        /// The site.
+        site: SiteId,
+        /// The limit.
+        max: u32,
+    },
+    /// The ring has as many keys as it may.
+    #[error("there are {max} keys already, the most there may be; revoke one first")]
+    TooManyKeys {
+        /// The limit.
+        max: u32,
+    },
+    /// The ring has as many nodes as it may.
+    #[error("there are {max} nodes already, the most there may be")]
+    TooManyNodes {
+        /// The limit.
+        max: u32,
+    },
+    /// The site has a goal of this name or with this condition.
+    #[error("goal {goal} has this name or this condition already")]
+    GoalExists {
+        /// The goal that is there.
+        goal: GoalId,
+    },
+    /// The site has no goal of this id.
+    #[error("site {site} has no goal {goal}")]
+    UnknownGoal {
+        /// The site.
+        site: SiteId,
+        /// The id.
+        goal: GoalId,
+    },
+    /// A key with this secret is there.
+    #[error("key {key} has this secret already")]
+    KeyExists {
+        /// The key that is there.
+        key: KeyId,
+    },
+    /// No key has this id.
+    #[error("there is no key {key}")]
+    UnknownKey {
+        /// The id.
+        key: KeyId,
+    },
+    /// The node is not registered and the command does not register it.
+    #[error("there is no node {node}")]
+    UnknownNode {
+        /// The id.
+        node: NodeId,
+    },
+    /// Nothing may be added before the ring is made.
+    #[error("the ring is not initialised")]
+    NotInitialised,
+    /// The ring has been made, under this id.
+    #[error("the ring is initialised as {cluster} already")]
+    AlreadyInitialised {
+        /// Its id.
+        cluster: ClusterId,
+    },
+    /// The group has no leader now, or the node stops; nothing was written.
+    #[error("the metadata cannot be changed now: {message}")]
+    Unavailable {
+        /// What the group said.
+        message: String,
+    },
+    /// The disk is full; nothing was written.
+    #[error("the metadata cannot be changed now: {message}")]
+    StorageFull {
+        /// What the group said.
+        message: String,
+    },
+    /// The command may still be carried out.
+    #[error("whether the command is carried out is unknown: {message}")]
+    InDoubt {
+        /// What the group said.
+        message: String,
+    },
+    /// A row, a command or a reply that this binary cannot read.
+    #[error("{what} cannot be read: {message}")]
+    Unreadable {
+        /// The row or the entry.
+        what: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The store failed.
+    #[error("the metadata store failed: {message}")]
+    Storage {
+        /// What the store said.
+        message: String,
+    },
+}
+
+impl MetadataError {
+    /// The kind that interfaces answer with.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::SiteExists { .. }
+            | Self::GoalExists { .. }
+            | Self::KeyExists { .. }
+            | Self::AlreadyInitialised { .. } => ErrorKind::Conflict,
+            Self::UnknownSite { .. }
+            | Self::UnknownGoal { .. }
+            | Self::UnknownKey { .. }
+            | Self::UnknownNode { .. } => ErrorKind::NotFound,
+            Self::InvalidDomain { .. }
+            | Self::InvalidTimezone { .. }
+            | Self::InvalidField { .. } => ErrorKind::InvalidRequest,
+            Self::TooManySites { .. }
+            | Self::TooManyAliases { .. }
+            | Self::TooManyGoals { .. }
+            | Self::TooManyKeys { .. }
+            | Self::TooManyNodes { .. } => ErrorKind::TooLarge,
+            Self::NotInitialised | Self::Unavailable { .. } => ErrorKind::Unavailable,
+            Self::StorageFull { .. } => ErrorKind::StorageFull,
+            Self::InDoubt { .. } => ErrorKind::InDoubt,
+            Self::Unreadable { .. } | Self::Storage { .. } => ErrorKind::Internal,
+        }
+    }
+
+    /// True when the command may still be carried out although it failed.
+    #[must_use]
+    pub const fn may_still_commit(&self) -> bool {
+        matches!(self, Self::InDoubt { .. })
+    }
+
+    pub(crate) fn invalid(field: &str, reason: impl Into<String>) -> Self {
+        Self::InvalidField {
+            field: field.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn unreadable(what: impl Into<String>, message: impl ToString) -> Self {
+        Self::Unreadable {
+            what: what.into(),
+            message: message.to_string(),
+        }
+    }
+
+    pub(crate) fn storage(error: impl ToString) -> Self {
+        Self::Storage {
+            message: error.to_string(),
+        }
+    }
+}

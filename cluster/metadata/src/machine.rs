@@ -1,0 +1,260 @@
+//! Group 0's state machine: commands in, rows and directory out.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use ringtail_checkpoint::{GroupBatch, GroupSnapshot, GroupStore};
+use ringtail_proto::{LogIndex, UnixMillis};
+use ringtail_raft::{Body, Committed, Floor, LogPosition, Machine, MachineError};
+use tokio::sync::watch;
+
+use crate::{
+    AuditRecord, Cluster, Directory, Entry, Key, MetadataError, Node, Outcome, Site,
+    decide::{Change, decide},
+    rows::{self, Family, Head},
+    versioned::{decode, encode},
+};
+
+/// What an entry was answered with.
+pub(crate) type Reply = Result<Outcome, MetadataError>;
+
+/// Applies group 0's log. All rows that a run of entries changes go into one atomic batch together with the position
+/// applied; so what the store holds is always the state at exactly one position.
+pub struct MetadataMachine {
+    store: Arc<dyn GroupStore>,
+    directory: Arc<Directory>,
+    applying: Mutex<Applying>,
+    applied: watch::Sender<LogIndex>,
+}
+
+/// What only apply touches.
+struct Applying {
+    head: Head,
+    membership: Option<Bytes>,
+}
+
+impl MetadataMachine {
+    /// Reads the rows of group 0.
+    ///
+    /// # Errors
+    /// When a row cannot be read, or was written by a newer binary.
+    pub fn open(store: Arc<dyn GroupStore>) -> Result<Self, MetadataError> {
+        let snapshot = store.snapshot();
+        let head: Head = rows::read(&*snapshot, "head row", &rows::HEAD)?.unwrap_or_default();
+        let membership = snapshot
+            .get(&rows::MEMBERSHIP)
+            .map_err(MetadataError::storage)?
+            .map(rows::membership_from_row)
+            .transpose()?;
+        let directory = Directory::new();
+        load(&*snapshot, &directory)?;
+        let applied = head
+            .position
+            .map_or(LogIndex(0), |position| LogPosition::from(position).index);
+        tracing::info!(
+            index = %applied,
+            sites = directory.site_count(),
+            keys = directory.key_count(),
+            "metadata loaded"
+        );
+        Ok(Self {
+            store,
+            directory: Arc::new(directory),
+            applying: Mutex::new(Applying { head, membership }),
+            applied: watch::Sender::new(applied),
+        })
+    }
+
+    /// The state, for readers.
+    #[must_use]
+    pub fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.directory)
+    }
+
+    /// The index applied last; changes each time something was applied.
+    #[must_use]
+    pub fn applied(&self) -> watch::Receiver<LogIndex> {
+        self.applied.subscribe()
+    }
+
+    /// The position up to which the store holds everything, durable once the store is persisted.
+    #[must_use]
+    pub fn floor_now(&self) -> Floor {
+        let applying = self.applying.lock();
+        Floor {
+            position: applying.head.position.map(LogPosition::from),
+            membership: applying.membership.clone(),
+        }
+    }
+
+    /// The newest records of the audit log, newest first, at most `max` of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn audit(&self, max: usize) -> Result<Vec<AuditRecord>, MetadataError> {
+        let (snapshot, next) = {
+            let applying = self.applying.lock();
+            (self.store.snapshot(), applying.head.audit_next)
+        };
+        let first = next.saturating_sub(max as u64);
+        let mut records = Vec::new();
+        rows::read_family(&*snapshot, "audit row", Family::Audit, first, |record| {
+            records.push(record);
+            ControlFlow::Continue(())
+        })?;
+        records.reverse();
+        Ok(records)
+    }
+
+    /// Applies a run of entries and commits what they change.
+    fn apply_all(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, MetadataError> {
+        let mut applying = self.applying.lock();
+        let applied = applying
+            .head
+            .position
+            .map(|position| LogPosition::from(position).index);
+        let mut batch = GroupBatch::new();
+        let mut replies = Vec::with_capacity(entries.len());
+        for entry in entries {
+            // The rows already hold what these entries did; nobody waits for their replies.
+            if Some(entry.position.index) <= applied {
+                replies.push(Bytes::new());
+                continue;
+            }
+            let reply = match entry.body {
+                Body::Blank => Bytes::new(),
+                Body::Membership(membership) => {
+                    batch.put(&rows::MEMBERSHIP, rows::membership_to_row(&membership));
+                    applying.membership = Some(membership);
+                    Bytes::new()
+                }
+                Body::Command(bytes) => {
+                    let entry_read = Entry::from_log(&bytes)?;
+                    let index = entry.position.index;
+                    encode(&self.apply_one(&mut applying.head, &mut batch, index, entry_read))
+                }
+            };
+            applying.head.position = Some(entry.position.into());
+            replies.push(reply);
+        }
+        let position = applying.head.position.map(LogPosition::from);
+        if let Some(position) = position
+            && Some(position.index) > applied
+        {
+            batch.put(&rows::HEAD, encode(&applying.head));
+            self.store.commit(batch).map_err(MetadataError::storage)?;
+            self.applied.send_replace(position.index);
+        }
+        Ok(replies)
+    }
+
+    fn apply_one(
+        &self,
+        head: &mut Head,
+        batch: &mut GroupBatch,
+        index: LogIndex,
+        entry: Entry,
+    ) -> Reply {
+        head.at = UnixMillis(head.at.0.max(entry.at.0));
+        let (is_audited, what) = match entry.command.is_housekeeping() {
+            true => (false, String::new()),
+            false => (true, entry.command.to_string()),
+        };
+        let decision = decide(&self.directory, head, entry.command);
+        if is_audited {
+            let record = AuditRecord {
+                index,
+                at: head.at,
+                who: entry.who,
+                why: entry.why,
+                what,
+                refused: decision.as_ref().err().cloned(),
+            };
+            self.keep_record(head, batch, &record);
+        }
+        let decision = decision?;
+        for change in decision.changes {
+            self.carry_out(batch, change);
+        }
+        Ok(decision.outcome)
+    }
+
+    fn carry_out(&self, batch: &mut GroupBatch, change: Change) {
+        match change {
+            Change::Cluster(cluster) => {
+                batch.put(&rows::CLUSTER, encode(&*cluster));
+                self.directory.put_cluster(cluster);
+            }
+            Change::Node(node) => {
+                batch.put(&rows::node_row(node.id), encode(&*node));
+                self.directory.put_node(node);
+            }
+            Change::Site(site) => {
+                batch.put(&rows::site_row(site.id), encode(&*site));
+                self.directory.put_site(site);
+            }
+            Change::Key(key) => {
+                batch.put(&rows::key_row(key.id), encode(&*key));
+                self.directory.put_key(key);
+            }
+            Change::ForgetKey(key) => {
+                batch.remove(&rows::key_row(key));
+                self.directory.forget_key(key);
+            }
+        }
+    }
+
+    /// Appends to the audit log; the oldest records give way.
+    fn keep_record(&self, head: &mut Head, batch: &mut GroupBatch, record: &AuditRecord) {
+        batch.put(&rows::audit_row(head.audit_next), encode(record));
+        head.audit_next += 1;
+        let limits = self.directory.cluster().map(|cluster| cluster.limits);
+        let records_max = u64::from(limits.unwrap_or_default().audit_records_max);
+        while head.audit_next - head.audit_first > records_max {
+            batch.remove(&rows::audit_row(head.audit_first));
+            head.audit_first += 1;
+        }
+    }
+}
+
+#[async_trait]
+impl Machine for MetadataMachine {
+    async fn floor(&self) -> Result<Floor, MachineError> {
+        Ok(self.floor_now())
+    }
+
+    async fn apply(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, MachineError> {
+        let count = entries.len() as u64;
+        let replies = self
+            .apply_all(entries)
+            .map_err(|error| MachineError::new(error.to_string()))?;
+        metrics::counter!("ringtail_metadata_entries_total").increment(count);
+        metrics::gauge!("ringtail_metadata_sites").set(self.directory.site_count() as f64);
+        Ok(replies)
+    }
+}
+
+/// Reads the reply of an entry.
+pub(crate) fn read_reply(bytes: &[u8]) -> Reply {
+    decode::<Reply>("metadata reply", bytes)?
+}
+
+fn load(snapshot: &dyn GroupSnapshot, directory: &Directory) -> Result<(), MetadataError> {
+    if let Some(cluster) = rows::read::<Cluster>(snapshot, "cluster row", &rows::CLUSTER)? {
+        directory.put_cluster(Arc::new(cluster));
+    }
+    rows::read_family::<Site>(snapshot, "site row", Family::Sites, 0, |site| {
+        directory.put_site(Arc::new(site));
+        ControlFlow::Continue(())
+    })?;
+    rows::read_family::<Key>(snapshot, "key row", Family::Keys, 0, |key| {
+        directory.put_key(Arc::new(key));
+        ControlFlow::Continue(())
+    })?;
+    rows::read_family::<Node>(snapshot, "node row", Family::Nodes, 0, |node| {
+        directory.put_node(Arc::new(node));
+        ControlFlow::Continue(())
+    })
+}

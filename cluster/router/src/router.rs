@@ -1,0 +1,313 @@
+//! From a site to the log of its group.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{Actor as _, Addr, dev::SendError};
+use actix_rt::{Arbiter, ArbiterHandle};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use ringtail_proto::{
+    Event, GroupId, SiteId, UnixMillis,
+    stored::{ImportMark, SiteCommand},
+};
+use ringtail_ring::SlotTable;
+use tokio::sync::oneshot;
+
+use crate::{
+    Clock, CommandSubmission, IngestGate, ReplicatedLog, RouteError, RouterOptions, Submission,
+    batcher::{Batcher, Drain, Pipeline, Started, Submit},
+    budget::{Budget, Charge},
+    queue::{Item, Queue},
+    stage_metrics::{ReplicateMetrics, RouteMetrics},
+    submission::Ticket,
+    weight::bytes_of,
+};
+
+/// A command is small; this stands for its bytes in the budget.
+const COMMAND_BYTES: usize = 16 << 10;
+
+/// A group and its log.
+pub struct GroupRoute {
+    /// The group.
+    pub group: GroupId,
+    /// Its log.
+    pub log: Arc<dyn ReplicatedLog>,
+}
+
+/// Where the batchers run.
+pub enum Spawning {
+    /// On this many threads of their own, which end with [`Router::shutdown`]. Needs a running actix system.
+    OwnArbiters(usize),
+    /// On these arbiters, in turns.
+    Arbiters(Vec<ArbiterHandle>),
+    /// On the calling thread's local set, for simulators.
+    CurrentThread,
+}
+
+/// Takes events and commands and sees them into the log of their site's group. Clones are the same router.
+#[derive(Clone)]
+pub struct Router {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: RouterOptions,
+    slots: ArcSwap<SlotTable>,
+    /// By group, ascending.
+    batchers: Vec<(GroupId, Addr<Batcher>)>,
+    budget: Arc<Budget>,
+    gate: Arc<IngestGate>,
+    metrics: RouteMetrics,
+    own_arbiters: Mutex<Vec<Arbiter>>,
+}
+
+impl Router {
+    /// Starts one batcher for each group.
+    ///
+    /// # Errors
+    /// When a bound makes no sense, or a slot's group has no route.
+    pub async fn start(
+        options: RouterOptions,
+        slots: SlotTable,
+        routes: Vec<GroupRoute>,
+        clock: Arc<dyn Clock>,
+        spawning: Spawning,
+    ) -> Result<Self, RouteError> {
+        options.check()?;
+        let (own_arbiters, handles) = match spawning {
+            Spawning::OwnArbiters(count) => {
+                let arbiters: Vec<_> = (0..count.max(1)).map(|_| Arbiter::new()).collect();
+                let handles = arbiters.iter().map(Arbiter::handle).collect();
+                (arbiters, handles)
+            }
+            Spawning::Arbiters(handles) => (Vec::new(), handles),
+            Spawning::CurrentThread => (Vec::new(), Vec::new()),
+        };
+        let metrics = Arc::new(ReplicateMetrics::new());
+        let mut batchers = Vec::with_capacity(routes.len());
+        for (position, route) in routes.into_iter().enumerate() {
+            let batcher = Batcher {
+                group: route.group,
+                log: route.log,
+                clock: Arc::clone(&clock),
+                options,
+                metrics: Arc::clone(&metrics),
+                queue: Queue::default(),
+                pipeline: Pipeline::default(),
+                stamp: UnixMillis(0),
+                is_draining: false,
+                drained: Vec::new(),
+            };
+            let address = match handles.get(position % handles.len().max(1)) {
+                Some(arbiter) => Batcher::start_in_arbiter(arbiter, |_| batcher),
+                None => batcher.start(),
+            };
+            address
+                .send(Started)
+                .await
+                .map_err(|_| RouteError::Stopping)?;
+            batchers.push((route.group, address));
+        }
+        batchers.sort_by_key(|(group, _)| *group);
+        check_routes(&batchers, &slots)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                options,
+                slots: ArcSwap::from_pointee(slots),
+                batchers,
+                budget: Budget::new(&options),
+                gate: Arc::default(),
+                metrics: RouteMetrics::new(),
+                own_arbiters: Mutex::new(own_arbiters),
+            }),
+        })
+    }
+
+    /// Takes a new table of slots.
+    ///
+    /// # Errors
+    /// When a slot's group has no route; the former table stays.
+    pub fn set_slots(&self, slots: SlotTable) -> Result<(), RouteError> {
+        check_routes(&self.inner.batchers, &slots)?;
+        self.inner.slots.store(Arc::new(slots));
+        Ok(())
+    }
+
+    /// The switch that sheds events while the disk is near its limit.
+    #[must_use]
+    pub fn gate(&self) -> Arc<IngestGate> {
+        Arc::clone(&self.inner.gate)
+    }
+
+    /// Bytes between submission and verdict.
+    #[must_use]
+    pub fn bytes_in_flight(&self) -> usize {
+        self.inner.budget.bytes_in_flight()
+    }
+
+    /// The group of a site.
+    #[must_use]
+    pub fn group_of(&self, site: SiteId) -> GroupId {
+        self.inner.slots.load().group_of(site)
+    }
+
+    /// Sends events of one site on their way; never waits. An import's mark may come without events.
+    ///
+    /// # Errors
+    /// Nothing was written: see [`RouteError::kind`].
+    pub fn submit(
+        &self,
+        site: SiteId,
+        events: Vec<Event>,
+        import: Option<ImportMark>,
+    ) -> Result<Submission, RouteError> {
+        let submitted = self.try_submit(site, events, import);
+        self.count_refusal(submitted)
+    }
+
+    /// Sends a command to one site on its way, in order with its events; never waits.
+    ///
+    /// # Errors
+    /// Nothing was written: see [`RouteError::kind`].
+    pub fn command(
+        &self,
+        site: SiteId,
+        command: SiteCommand,
+    ) -> Result<CommandSubmission, RouteError> {
+        let submitted = self.try_command(site, command);
+        self.count_refusal(submitted)
+    }
+
+    /// Takes nothing more, sees what was taken through, and stops. Whatever is left after the deadline is answered:
+    /// refused if it was not proposed, in doubt if it was.
+    ///
+    /// Returns false when the deadline came first.
+    pub async fn shutdown(&self, deadline: Duration) -> bool {
+        self.inner.gate.stop();
+        let draining = self.inner.batchers.iter().map(|(_, batcher)| {
+            let (sender, done) = oneshot::channel();
+            batcher.do_send(Drain(sender));
+            done
+        });
+        let drained = futures::future::join_all(draining.collect::<Vec<_>>());
+        let is_drained = tokio::time::timeout(deadline, drained).await.is_ok();
+        if !is_drained {
+            tracing::warn!(?deadline, "router stops with entries in flight");
+        }
+        let arbiters = std::mem::take(&mut *self.inner.own_arbiters.lock());
+        let joined = tokio::task::spawn_blocking(move || {
+            for arbiter in arbiters {
+                arbiter.stop();
+                // A panic of an arbiter's thread was reported when it happened.
+                drop(arbiter.join());
+            }
+        });
+        if let Err(error) = joined.await {
+            tracing::error!(%error, "router threads could not be joined");
+        }
+        is_drained
+    }
+
+    fn try_submit(
+        &self,
+        site: SiteId,
+        events: Vec<Event>,
+        import: Option<ImportMark>,
+    ) -> Result<Submission, RouteError> {
+        self.inner.gate.check_events()?;
+        let (count, bytes) = (
+            events.len(),
+            bytes_of(&events) + bytes_of_mark(import.as_ref()),
+        );
+        let RouterOptions {
+            batch_events_max,
+            batch_bytes_max,
+            ..
+        } = self.inner.options;
+        if count > batch_events_max || bytes > batch_bytes_max {
+            return Err(RouteError::TooLarge {
+                events: count,
+                bytes,
+                events_max: batch_events_max,
+                bytes_max: batch_bytes_max,
+            });
+        }
+        let group = self.group_of(site);
+        let (ticket, submission) = Ticket::for_events(group, self.charge(site, count, bytes)?);
+        self.enqueue(
+            group,
+            Item::Events {
+                site,
+                events,
+                import,
+                bytes,
+                ticket,
+            },
+        )?;
+        self.inner.metrics.submitted(count, self.bytes_in_flight());
+        Ok(submission)
+    }
+
+    fn try_command(
+        &self,
+        site: SiteId,
+        command: SiteCommand,
+    ) -> Result<CommandSubmission, RouteError> {
+        self.inner.gate.check_commands()?;
+        let group = self.group_of(site);
+        let charge = self.charge(site, 0, COMMAND_BYTES)?;
+        let (ticket, submission) = Ticket::for_command(group, charge);
+        self.enqueue(group, Item::Command { command, ticket })?;
+        Ok(submission)
+    }
+
+    fn charge(&self, site: SiteId, events: usize, bytes: usize) -> Result<Charge, RouteError> {
+        self.inner.budget.charge(site, events, bytes)
+    }
+
+    fn enqueue(&self, group: GroupId, item: Item) -> Result<(), RouteError> {
+        let submissions_max = self.inner.options.mailbox_submissions_max;
+        match self.batcher(group)?.try_send(Submit(item)) {
+            Ok(()) => Ok(()),
+            Err(SendError::Full(_)) => Err(RouteError::GroupBusy {
+                group,
+                submissions_max,
+            }),
+            Err(SendError::Closed(_)) => Err(RouteError::Stopping),
+        }
+    }
+
+    fn batcher(&self, group: GroupId) -> Result<&Addr<Batcher>, RouteError> {
+        find_batcher(&self.inner.batchers, group).ok_or(RouteError::UnknownGroup(group))
+    }
+
+    fn count_refusal<T>(&self, result: Result<T, RouteError>) -> Result<T, RouteError> {
+        if let Err(error) = &result {
+            self.inner.metrics.refused(error);
+        }
+        result
+    }
+}
+
+fn check_routes(
+    batchers: &[(GroupId, Addr<Batcher>)],
+    slots: &SlotTable,
+) -> Result<(), RouteError> {
+    let mut groups = slots.partitions().into_keys();
+    match groups.find(|group| find_batcher(batchers, *group).is_none()) {
+        Some(group) => Err(RouteError::UnknownGroup(group)),
+        None => Ok(()),
+    }
+}
+
+fn find_batcher(batchers: &[(GroupId, Addr<Batcher>)], group: GroupId) -> Option<&Addr<Batcher>> {
+    let position = batchers.binary_search_by_key(&group, |(group, _)| *group);
+    batchers.get(position.ok()?).map(|(_, batcher)| batcher)
+}
+
+fn bytes_of_mark(import: Option<&ImportMark>) -> usize {
+    // A line's position takes five bytes at most.
+    import.map_or(0, |mark| {
+        mark.source.len() + mark.prefix_hash.len() + 5 * mark.lines.len() + 64
+    })
+}
