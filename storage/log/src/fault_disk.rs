@@ -423,10 +423,9 @@ impl DiskFile for FaultFile {
             return Err(io::Error::other("injected sync failure"));
         }
         state.syncs += 1;
-        let operation = format!("sync {}", self.path.display());
-        if state.operations.last() != Some(&operation) {
-            state.operations.push(operation);
-        }
+        state
+            .operations
+            .push(format!("sync {}", self.path.display()));
         let content = state.contents.entry(self.file).or_default();
         content.durable = content.written.clone();
         Ok(())

@@ -339,13 +339,13 @@ mod tests {
         let before = state.truncations();
         state.truncate(LogIndex(2));
         state.push(&entry(2, 2));
-        place(&mut state, 1);
-        let stale = Location {
+        let location = Location {
             segment: SegmentId(1),
             offset: 99,
             payload_bytes: 10,
         };
-        state.locate(LogIndex(2), before, stale);
+        state.locate(LogIndex(1), before, location);
+        state.locate(LogIndex(2), before, location);
         state.shrink_cache(0);
         assert_eq!(printed(&state), "(1@T1-N1) 2@T2-N1 ");
     }
