@@ -2,6 +2,10 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use ringtail_proto::ErrorKind;
+
+use crate::api_error::ApiError;
+
 /// The states of a node's life, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -48,6 +52,15 @@ impl Health {
     /// Moves on; a node never goes back to an earlier state.
     pub fn advance(&self, state: NodeState) {
         self.0.fetch_max(state as u8, Ordering::AcqRel);
+    }
+
+    /// Refuses what a node that replays or stops cannot answer.
+    pub(crate) fn require_ready(&self) -> Result<(), ApiError> {
+        if self.is_ready() {
+            return Ok(());
+        }
+        let message = format!("the node is {}", self.state().name());
+        Err(ApiError::new(ErrorKind::Unavailable, message))
     }
 
     /// True when queries are answered; a full disk changes nothing about that.

@@ -5,11 +5,25 @@
 
 mod api_error;
 mod cli;
+mod collecting;
 mod config;
 mod data_directory;
+mod disk_watch;
+mod duties;
 mod exit;
+mod frontend;
+mod grpc;
 mod health;
+mod http;
 mod import_position;
 mod serve;
+mod services;
+mod settings_pusher;
+mod shutdown;
+mod telemetry;
+mod wiring;
 
 pub use cli::run;
+
+type Partitions = ringtail_partition::Partitions<ringtail_aggregator::Aggregator>;
+type SiteView = <ringtail_aggregator::Aggregator as ringtail_partition::SiteMachine>::View;

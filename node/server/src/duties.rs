@@ -1,0 +1,73 @@
+//! What the node does on its own, beside the partitions' duties: one table of background jobs.
+
+use std::{sync::Arc, time::Duration};
+
+use ringtail_checkpoint::FreeSpace;
+use ringtail_router::IngestGate;
+use tokio::{task::JoinHandle, time::MissedTickBehavior};
+
+use crate::{disk_watch, wiring::Node};
+
+const KEY_USES_INTERVAL: Duration = Duration::from_secs(60);
+const METADATA_FLOOR_INTERVAL: Duration = Duration::from_secs(60);
+const SALTS_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Starts all jobs; they end when they are aborted.
+pub(crate) fn start(
+    node: &Node,
+    free: Arc<dyn FreeSpace>,
+    gate: Arc<IngestGate>,
+    disk_reserve_bytes: u64,
+) -> Vec<JoinHandle<()>> {
+    vec![
+        tokio::spawn(disk_watch::watch(free, gate, disk_reserve_bytes)),
+        key_uses(node),
+        metadata_floor(node),
+        salts(node),
+    ]
+}
+
+/// Writes down when keys were last used.
+fn key_uses(node: &Node) -> JoinHandle<()> {
+    let (metadata, actor) = (node.metadata.clone(), node.actor().clone());
+    every(KEY_USES_INTERVAL, move || {
+        let (metadata, actor) = (metadata.clone(), actor.clone());
+        async move { metadata.flush_key_uses(&actor).await.map(|_| ()) }
+    })
+}
+
+/// Lets the metadata's log go up to what the store holds.
+fn metadata_floor(node: &Node) -> JoinHandle<()> {
+    let (metadata, store) = (node.metadata.clone(), Arc::clone(&node.store));
+    every(METADATA_FLOOR_INTERVAL, move || {
+        let (metadata, store) = (metadata.clone(), Arc::clone(&store));
+        async move { metadata.raise_floor(store).await }
+    })
+}
+
+/// Makes the salts of days to come and forgets those of days gone.
+fn salts(node: &Node) -> JoinHandle<()> {
+    let gateway = Arc::clone(&node.gateway);
+    every(SALTS_INTERVAL, move || {
+        let gateway = Arc::clone(&gateway);
+        async move { gateway.turn_salts() }
+    })
+}
+
+/// Runs a job now and then again after each interval; a failure is logged, and the job tried again.
+fn every<F, E>(interval: Duration, job: impl Fn() -> F + Send + 'static) -> JoinHandle<()>
+where
+    F: Future<Output = Result<(), E>> + Send,
+    E: std::fmt::Display,
+{
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = job().await {
+                tracing::warn!(%error, "a duty failed and will be tried again");
+            }
+        }
+    })
+}

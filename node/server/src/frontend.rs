@@ -1,0 +1,136 @@
+//! The two servers that face clients: HTTP and gRPC.
+
+use std::{io, net::TcpListener, time::Duration};
+
+use actix_web::{App, HttpServer, dev::ServerHandle, web};
+use ringtail_proto::wire::{self, v1};
+use tokio::{sync::oneshot, task::JoinHandle};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+
+use crate::{
+    config::Config,
+    exit::{Exit, ExitError},
+    grpc::{AdminService, ReportsService},
+    http,
+    wiring::Node,
+};
+
+/// Clients that connected and wait for a thread.
+const HTTP_BACKLOG: u32 = 1_024;
+const HTTP_CONNECTIONS_MAX: usize = 20_000;
+const HTTP_KEEP_ALIVE: Duration = Duration::from_secs(75);
+const HTTP_REQUEST_HEAD_MAX: Duration = Duration::from_secs(10);
+
+/// The running servers.
+pub(crate) struct Frontend {
+    http: ServerHandle,
+    http_task: JoinHandle<io::Result<()>>,
+    grpc_stop: oneshot::Sender<()>,
+    grpc_task: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Frontend {
+    /// Starts to accept; what the node cannot answer yet it refuses by itself.
+    pub(crate) fn start(
+        config: &Config,
+        node: &Node,
+        http: TcpListener,
+        grpc: TcpListener,
+    ) -> Result<Self, ExitError> {
+        let (http, http_task) = start_http(config, node, http)
+            .map_err(|error| ExitError::new(Exit::Address, format!("http: {error}")))?;
+        let (grpc_stop, grpc_task) = start_grpc(node, grpc)
+            .map_err(|error| ExitError::new(Exit::Address, format!("grpc: {error}")))?;
+        Ok(Self {
+            http,
+            http_task,
+            grpc_stop,
+            grpc_task,
+        })
+    }
+
+    /// Accepts nothing more and lets what is under way finish, for as long as `drain`.
+    pub(crate) async fn stop(self, drain: Duration) {
+        // The receiver is gone when the server has ended by itself.
+        let _ = self.grpc_stop.send(());
+        let grpc_abort = self.grpc_task.abort_handle();
+        let stopped = futures::future::join3(
+            tokio::time::timeout(drain, self.http.stop(true)),
+            tokio::time::timeout(drain, self.http_task),
+            tokio::time::timeout(drain, self.grpc_task),
+        );
+        let (_, http, grpc) = stopped.await;
+        if http.is_err() {
+            self.http.stop(false).await;
+        }
+        if grpc.is_err() {
+            grpc_abort.abort();
+        }
+    }
+}
+
+fn start_http(
+    config: &Config,
+    node: &Node,
+    listener: TcpListener,
+) -> io::Result<(ServerHandle, JoinHandle<io::Result<()>>)> {
+    let view = web::Data::new(node.health_view.clone());
+    let admin = web::Data::new(node.admin.clone());
+    let reports = web::Data::new(node.reports.clone());
+    let imports = web::Data::new(node.imports.clone());
+    let lookup = web::Data::new(node.lookup.clone());
+    let status = web::Data::new(node.status.clone());
+    let gateway = web::Data::from(node.gateway.clone());
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(view.clone())
+            .app_data(admin.clone())
+            .app_data(reports.clone())
+            .app_data(imports.clone())
+            .app_data(lookup.clone())
+            .app_data(status.clone())
+            .configure(|app| ringtail_gateway::configure(app, gateway.clone()))
+            .configure(http::configure)
+    })
+    .workers(config.threads)
+    .backlog(HTTP_BACKLOG)
+    .max_connections(HTTP_CONNECTIONS_MAX)
+    .keep_alive(HTTP_KEEP_ALIVE)
+    .client_request_timeout(HTTP_REQUEST_HEAD_MAX)
+    .shutdown_timeout(config.drain_seconds_max)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    Ok((handle, tokio::spawn(server)))
+}
+
+type GrpcTask = JoinHandle<Result<(), tonic::transport::Error>>;
+
+fn start_grpc(node: &Node, listener: TcpListener) -> io::Result<(oneshot::Sender<()>, GrpcTask)> {
+    listener.set_nonblocking(true)?;
+    let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener)?);
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(io::Error::other)?;
+    let admin = AdminService {
+        admin: node.admin.clone(),
+        status: node.status.clone(),
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = Server::builder()
+        .tcp_nodelay(true)
+        .add_service(node.grpc_health.clone())
+        .add_service(reflection)
+        .add_service(node.collector())
+        .add_service(v1::reports_server::ReportsServer::new(ReportsService(node.reports.clone())))
+        .add_service(v1::admin_server::AdminServer::new(admin))
+        .serve_with_incoming_shutdown(incoming, async {
+            // An error says that the node drops the sender: that is a stop as well.
+            let _ = stopped.await;
+        });
+    Ok((stop, tokio::spawn(server)))
+}

@@ -1,0 +1,40 @@
+//! `ringtail.v1.Reports`.
+
+use futures::{StreamExt as _, stream::BoxStream};
+use ringtail_proto::wire::v1::{
+    QueryRequest, QueryResponse, RealtimeRequest, RealtimeResponse, reports_server::Reports as Service,
+};
+use tonic::{Request, Response, Status};
+
+use super::caller;
+use crate::{api_error::ApiError, services::Reports};
+
+/// Answers reports over gRPC.
+pub(crate) struct ReportsService(pub(crate) Reports);
+
+#[tonic::async_trait]
+impl Service for ReportsService {
+    async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
+        let caller = caller(&self.0.access, &request)?;
+        let report = self.0.query(&caller, request.into_inner().json.into()).await?;
+        let json = serde_json::to_string(&report).map_err(ApiError::internal)?;
+        Ok(Response::new(QueryResponse { json }))
+    }
+
+    type RealtimeStream = BoxStream<'static, Result<RealtimeResponse, Status>>;
+
+    async fn realtime(
+        &self,
+        request: Request<RealtimeRequest>,
+    ) -> Result<Response<Self::RealtimeStream>, Status> {
+        let caller = caller(&self.0.access, &request)?;
+        let counts = self.0.realtime(&caller, &request.into_inner().site)?;
+        let responses = counts.map(|count| {
+            Ok(RealtimeResponse {
+                visitors: count.visitors,
+                as_of_unix_ms: count.as_of.0,
+            })
+        });
+        Ok(Response::new(responses.boxed()))
+    }
+}

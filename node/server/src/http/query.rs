@@ -1,0 +1,58 @@
+//! `/api/v2/query` and the stream of current visitors.
+
+use std::convert::Infallible;
+
+use actix_web::{HttpRequest, HttpResponse, Responder, get, post, web};
+use actix_web_lab::sse;
+use futures::StreamExt as _;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{JSON_BYTES_MAX, caller};
+use crate::{
+    api_error::ApiError,
+    services::{Reports, time_text},
+};
+use ringtail_proto::ErrorKind;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Realtime {
+    site: String,
+}
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config.service(query).service(realtime);
+}
+
+#[post("/api/v2/query")]
+async fn query(
+    reports: web::Data<Reports>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let caller = caller(&reports.access, &request)?;
+    if body.len() > JSON_BYTES_MAX {
+        let message = format!("the query is over {JSON_BYTES_MAX} bytes");
+        return Err(ApiError::new(ErrorKind::TooLarge, message));
+    }
+    let report = reports.query(&caller, body).await?;
+    Ok(HttpResponse::Ok().json(report))
+}
+
+/// Server-sent events, one at each change and one every ten seconds.
+#[get("/api/v1/realtime")]
+async fn realtime(
+    reports: web::Data<Reports>,
+    request: HttpRequest,
+    query: web::Query<Realtime>,
+) -> Result<impl Responder, ApiError> {
+    let caller = caller(&reports.access, &request)?;
+    let counts = reports.realtime(&caller, &query.site)?;
+    let events = counts.map(|count| {
+        let data = json!({"visitors": count.visitors, "as_of": time_text(count.as_of)});
+        let data = sse::Data::new(data.to_string()).event("realtime");
+        Ok::<_, Infallible>(sse::Event::Data(data))
+    });
+    Ok(sse::Sse::from_stream(events))
+}

@@ -1,0 +1,17 @@
+//! What a node does for its callers, whatever protocol they speak: HTTP and gRPC handlers only translate.
+
+mod access;
+mod admin;
+mod documents;
+mod imports;
+mod lookup;
+mod reports;
+mod status;
+
+pub(crate) use access::{Access, Caller};
+pub(crate) use admin::{Admin, NewGoal, NewKey, SiteChange};
+pub(crate) use documents::{GoalDocument, KeyDocument, SiteDocument, time_text};
+pub(crate) use imports::{ImportChunk, Imports};
+pub(crate) use lookup::Lookup;
+pub(crate) use reports::Reports;
+pub(crate) use status::Status;

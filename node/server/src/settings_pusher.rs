@@ -1,0 +1,80 @@
+//! Brings sites' settings from the metadata into their partitions' logs, which have no common order.
+
+use std::sync::Arc;
+
+use futures::{StreamExt as _, stream};
+use ringtail_metadata::{Actor, Directory, Metadata, SettingsPush, settings_of};
+use ringtail_proto::{ErrorKind, SiteId};
+use ringtail_router::{RouteError, Router};
+
+use crate::api_error::ApiError;
+
+/// Sites of one round.
+const ROUND_SITES_MAX: usize = 1_000;
+/// Commands on their way at once.
+const IN_FLIGHT_MAX: usize = 256;
+
+/// Pushes settings: after each change, and at the start for whatever a crash left behind.
+pub(crate) struct SettingsPusher {
+    metadata: Metadata,
+    directory: Arc<Directory>,
+    router: Router,
+    node: Actor,
+}
+
+impl SettingsPusher {
+    pub(crate) fn new(metadata: Metadata, router: Router, node: Actor) -> Self {
+        let directory = metadata.directory();
+        Self {
+            metadata,
+            directory,
+            router,
+            node,
+        }
+    }
+
+    /// Pushes one site's newest settings and notes that they arrived.
+    pub(crate) async fn push(&self, site: SiteId) -> Result<(), ApiError> {
+        let Some(site) = self.directory.site(site) else {
+            return Err(ApiError::new(ErrorKind::NotFound, format!("site {site} is gone")));
+        };
+        if !site.awaits_settings() {
+            return Ok(());
+        }
+        let settled = self.send(settings_of(&site)?).await?;
+        Ok(self.metadata.settle(vec![settled], &self.node).await?)
+    }
+
+    /// Pushes all settings that wait; returns the number of sites.
+    pub(crate) async fn push_all(&self) -> Result<usize, ApiError> {
+        let mut count = 0;
+        loop {
+            let pushes = self.directory.settings_to_push(ROUND_SITES_MAX)?;
+            if pushes.is_empty() {
+                return Ok(count);
+            }
+            let settled: Vec<Result<_, RouteError>> = stream::iter(pushes)
+                .map(|push| self.send(push))
+                .buffer_unordered(IN_FLIGHT_MAX)
+                .collect()
+                .await;
+            let settled = settled.into_iter().collect::<Result<Vec<_>, _>>()?;
+            count += settled.len();
+            self.metadata.settle(settled, &self.node).await?;
+        }
+    }
+
+    async fn send(&self, push: SettingsPush) -> Result<(SiteId, u64), RouteError> {
+        self.router.command(push.site, push.command)?.applied().await?;
+        Ok((push.site, push.revision))
+    }
+}
+
+impl From<RouteError> for ApiError {
+    fn from(error: RouteError) -> Self {
+        match error.kind() {
+            ErrorKind::Internal => Self::internal(error),
+            kind => Self::new(kind, error),
+        }
+    }
+}

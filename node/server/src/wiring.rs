@@ -1,0 +1,376 @@
+//! The composition root: every part of a node, made in the order in which they need each other.
+
+use std::{sync::Arc, time::Duration};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use ringtail_aggregator::Aggregator;
+use ringtail_checkpoint::{CheckpointStore, DiskFreeSpace, EmbeddedOptions, EmbeddedStore};
+use ringtail_gateway::{CollectorService, Gateway, GatewaySettings, Salts};
+use ringtail_log::{LocalDisk, LogOptions, SegmentLog};
+use ringtail_metadata::{
+    Actor, ClusterId, Command, Limits, Metadata, MetadataMachine, NewKey, NodeAddresses, Scope,
+    Secret, Seams,
+};
+use ringtail_partition::PartitionOptions;
+use ringtail_proto::{GroupId, UnixMillis, wire::v1::collector_server::CollectorServer};
+use ringtail_raft::{RaftNode, RaftOptions};
+use ringtail_router::{Clock, GroupRoute, RaftLog, Router, RouterOptions, Spawning, SystemClock};
+use tokio::task::JoinHandle;
+
+use crate::{
+    Partitions,
+    collecting::{DirectorySites, RouterSink},
+    config::Config,
+    data_directory::{Addresses, DataDirectory},
+    disk_watch, duties,
+    exit::{Exit, ExitError},
+    health::{Health, NodeState},
+    http::HealthView,
+    services::{Access, Admin, Imports, Lookup, Reports, Status},
+    settings_pusher::SettingsPusher,
+};
+
+/// The group of the metadata.
+const METADATA: GroupId = GroupId(0);
+/// How long a node may take from the start of its groups to readiness.
+const READY_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// All parts of a running node.
+pub(crate) struct Node {
+    pub(crate) health: Arc<Health>,
+    pub(crate) health_view: HealthView,
+    pub(crate) grpc_health: HealthServer,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) admin: Admin,
+    pub(crate) reports: Reports,
+    pub(crate) imports: Imports,
+    pub(crate) lookup: Lookup,
+    pub(crate) status: Status,
+    pub(crate) metadata: Metadata,
+    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) router: Router,
+    pub(crate) raft: Arc<RaftNode>,
+    pub(crate) store: Arc<dyn CheckpointStore>,
+    pub(crate) settings: Arc<SettingsPusher>,
+    pub(crate) duties: Vec<JoinHandle<()>>,
+    grpc_reporter: tonic_health::server::HealthReporter,
+    actor: Actor,
+}
+
+type HealthServer =
+    tonic_health::pb::health_server::HealthServer<tonic_health::server::HealthService>;
+
+impl Node {
+    /// Opens what the data directory holds and starts every part; the node replays from here on.
+    pub(crate) async fn open(
+        config: &Config,
+        data: &DataDirectory,
+        addresses: &Addresses,
+        metrics: PrometheusHandle,
+    ) -> Result<Self, ExitError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let actor = Actor::new(format!("node {}", data.identity.node));
+        let log = open_log(data)?;
+        let store = open_store(data)?;
+        let raft = Arc::new(
+            RaftNode::start(RaftOptions::new(data.identity.node), log).map_err(fail)?,
+        );
+        let metadata = open_metadata(data, config, &raft, &*store, addresses, &clock, &actor).await?;
+        let directory = metadata.directory();
+        let partitions = open_partitions(config, &raft, &store, &metadata).await?;
+        let router = start_router(config, &raft, &partitions, &metadata, &clock).await?;
+        let settings = Arc::new(SettingsPusher::new(metadata.clone(), router.clone(), actor.clone()));
+        let health = Arc::new(Health::default());
+        let access = Access::new(Arc::clone(&directory), Arc::clone(&clock));
+        let gateway_clock = {
+            let clock = Arc::clone(&clock);
+            ringtail_gateway::Clock::new(move || clock.now())
+        };
+        let salts = Salts::open(&data.salts(), gateway_clock.clone())
+            .map_err(|error| ExitError::new(Exit::DataDirectory, error))?;
+        let salts = Arc::new(salts);
+        let gateway = Arc::new(Gateway::new(
+            gateway_settings(config)?,
+            Arc::new(DirectorySites::new(Arc::clone(&directory))),
+            Arc::new(RouterSink(router.clone())),
+            Arc::clone(&salts),
+            gateway_clock,
+        ));
+        let admin = Admin {
+            access: access.clone(),
+            metadata: metadata.clone(),
+            directory: Arc::clone(&directory),
+            settings: Arc::clone(&settings),
+            clock: Arc::clone(&clock),
+        };
+        let free = Arc::new(DiskFreeSpace::new(data.path().to_owned()));
+        let gate = router.gate();
+        disk_watch::look(&*free, &gate, config.disk_reserve_bytes);
+        let (grpc_reporter, grpc_health) = tonic_health::server::health_reporter();
+        let mut node = Self {
+            health_view: HealthView {
+                health: Arc::clone(&health),
+                gate: Arc::clone(&gate),
+                metrics,
+            },
+            grpc_health,
+            reports: Reports::new(
+                access.clone(),
+                Arc::clone(&health),
+                Arc::clone(&partitions),
+                Arc::clone(&clock),
+            ),
+            imports: Imports::new(
+                access.clone(),
+                Arc::clone(&health),
+                Arc::clone(&gateway),
+                salts,
+                router.clone(),
+                Arc::clone(&partitions),
+            ),
+            lookup: Lookup::new(access.clone(), Arc::clone(&raft), Arc::clone(&partitions)),
+            status: Status::new(
+                access,
+                Arc::clone(&health),
+                data.identity.clone(),
+                Arc::clone(&raft),
+                Arc::clone(&partitions),
+                Arc::clone(&directory),
+                Arc::clone(&store),
+                router.clone(),
+            ),
+            health,
+            gateway,
+            admin,
+            metadata,
+            partitions,
+            router,
+            raft,
+            store,
+            settings,
+            duties: Vec::new(),
+            grpc_reporter,
+            actor,
+        };
+        node.duties = duties::start(&node, free, gate, config.disk_reserve_bytes);
+        Ok(node)
+    }
+
+    /// Waits until every group has applied what its log holds, then brings overdue settings in.
+    pub(crate) async fn become_ready(&self, data: &DataDirectory) -> Result<(), ExitError> {
+        let all = async {
+            for group in self.raft.groups() {
+                group.ready().await.map_err(fail)?;
+            }
+            self.settings.push_all().await.map_err(fail)?;
+            ensure_admin_token(&self.metadata, data, &self.actor).await
+        };
+        tokio::time::timeout(READY_WAIT_MAX, all)
+            .await
+            .map_err(|_| fail("the log could not be replayed in time"))??;
+        self.health.advance(NodeState::Ready);
+        self.grpc_reporter
+            .set_serving::<CollectorServer<CollectorService>>()
+            .await;
+        Ok(())
+    }
+
+    /// The service that takes events over gRPC.
+    pub(crate) fn collector(&self) -> CollectorServer<CollectorService> {
+        CollectorService::server(Arc::clone(&self.gateway))
+    }
+
+    /// The shared log, whose failure ends the node.
+    pub(crate) fn log(&self) -> Arc<SegmentLog> {
+        Arc::clone(self.raft.log())
+    }
+
+    /// Who this node is in the audit log.
+    pub(crate) fn actor(&self) -> &Actor {
+        &self.actor
+    }
+}
+
+fn open_log(data: &DataDirectory) -> Result<Arc<SegmentLog>, ExitError> {
+    let (log, report) = SegmentLog::open(Arc::new(LocalDisk), &data.log(), LogOptions::default())
+        .map_err(|error| ExitError::new(Exit::DataDirectory, error))?;
+    tracing::info!(?report, "log opened");
+    Ok(log)
+}
+
+fn open_store(data: &DataDirectory) -> Result<Arc<dyn CheckpointStore>, ExitError> {
+    let store = EmbeddedStore::open(&data.store(), EmbeddedOptions::default())
+        .map_err(|error| ExitError::new(Exit::DataDirectory, error))?;
+    Ok(Arc::new(store))
+}
+
+async fn open_metadata(
+    data: &DataDirectory,
+    config: &Config,
+    raft: &RaftNode,
+    store: &dyn CheckpointStore,
+    addresses: &Addresses,
+    clock: &Arc<dyn Clock>,
+    actor: &Actor,
+) -> Result<Metadata, ExitError> {
+    let rows = store.group(METADATA).map_err(fail)?;
+    let machine = Arc::new(MetadataMachine::open(rows).map_err(fail)?);
+    let group = raft.open_group(METADATA, machine.clone()).await.map_err(fail)?;
+    group.initialize_single().await.map_err(fail)?;
+    group.ready().await.map_err(fail)?;
+    let seams = Arc::new(SystemSeams(Arc::clone(clock)));
+    let metadata = Metadata::new(group, machine, seams);
+    let cluster = ClusterId(data.identity.cluster.as_u128());
+    match metadata.directory().cluster() {
+        Some(found) if found.id != cluster => {
+            let message = format!(
+                "{} belongs to cluster {}, its store to cluster {}: parts of two data directories were mixed",
+                data.path().display(),
+                cluster,
+                found.id
+            );
+            return Err(ExitError::new(Exit::DataDirectory, message));
+        }
+        Some(_) => {}
+        None => {
+            let init = Command::InitCluster {
+                cluster,
+                groups: config.partitions,
+                limits: Limits::default(),
+            };
+            metadata.execute(init, actor, "first start").await.map_err(fail)?;
+        }
+    }
+    let register = Command::RegisterNode {
+        node: data.identity.node,
+        addresses: NodeAddresses {
+            http: addresses.http.clone(),
+            grpc: addresses.grpc.clone(),
+        },
+    };
+    metadata.execute(register, actor, "start").await.map_err(fail)?;
+    Ok(metadata)
+}
+
+async fn open_partitions(
+    config: &Config,
+    raft: &Arc<RaftNode>,
+    store: &Arc<dyn CheckpointStore>,
+    metadata: &Metadata,
+) -> Result<Arc<Partitions>, ExitError> {
+    let directory = metadata.directory();
+    let slots = directory.slots();
+    let options = PartitionOptions {
+        dirty_age_max: Duration::from_secs(config.checkpoint_dirty_seconds_max),
+        site_idle_max: Duration::from_secs(config.site_idle_seconds_max),
+        threads: config.threads,
+        ..PartitionOptions::default()
+    };
+    let partitions = Partitions::open(
+        Arc::clone(store),
+        raft,
+        (*slots).clone(),
+        Arc::new(Aggregator::default()),
+        options,
+    )
+    .await
+    .map_err(fail)?;
+    for group in raft.groups() {
+        group.initialize_single().await.map_err(fail)?;
+    }
+    Ok(Arc::new(partitions))
+}
+
+async fn start_router(
+    config: &Config,
+    raft: &RaftNode,
+    partitions: &Arc<Partitions>,
+    metadata: &Metadata,
+    clock: &Arc<dyn Clock>,
+) -> Result<Router, ExitError> {
+    let directory = metadata.directory();
+    let slots = directory.slots();
+    let routes = raft
+        .groups()
+        .into_iter()
+        .filter(|group| group.id() != METADATA)
+        .map(|group| {
+            let (id, partitions) = (group.id(), Arc::clone(partitions));
+            let stamp = Arc::new(move || partitions.stamp(id));
+            GroupRoute {
+                group: id,
+                log: Arc::new(RaftLog::new(group, stamp)),
+            }
+        })
+        .collect();
+    Router::start(
+        RouterOptions::default(),
+        (*slots).clone(),
+        routes,
+        Arc::clone(clock),
+        Spawning::OwnArbiters(config.threads),
+    )
+    .await
+    .map_err(fail)
+}
+
+/// Makes the admin token at the first start. It is written down before its key exists, so that a crash in between
+/// leaves a token that the next start makes good.
+async fn ensure_admin_token(
+    metadata: &Metadata,
+    data: &DataDirectory,
+    actor: &Actor,
+) -> Result<(), ExitError> {
+    let secret = match data.admin_token()? {
+        Some(text) => Secret::from_text(&text),
+        None if metadata.directory().key_count() > 0 => return Ok(()),
+        None => {
+            let secret = metadata.new_secret(Scope::Admin);
+            data.write_admin_token(secret.expose())?;
+            secret
+        }
+    };
+    let key = NewKey {
+        name: "admin.token".to_owned(),
+        scope: Scope::Admin,
+        site: None,
+        expires: None,
+    };
+    metadata
+        .adopt_key(key, &secret, actor, "first start")
+        .await
+        .map_err(fail)?;
+    Ok(())
+}
+
+fn gateway_settings(config: &Config) -> Result<GatewaySettings, ExitError> {
+    let trusted_proxies = config
+        .trusted_proxies
+        .join(",")
+        .parse()
+        .map_err(|error| ExitError::new(Exit::Usage, format!("trusted_proxies: {error}")))?;
+    Ok(GatewaySettings {
+        trusted_proxies,
+        site_rate: ringtail_gateway::Rate::per_second(config.site_events_per_second_max),
+        address_rate: ringtail_gateway::Rate::per_second(config.address_requests_per_second_max),
+        ..GatewaySettings::default()
+    })
+}
+
+struct SystemSeams(Arc<dyn Clock>);
+
+impl Seams for SystemSeams {
+    fn now(&self) -> UnixMillis {
+        self.0.now()
+    }
+
+    fn random(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).expect("the system has randomness");
+        bytes
+    }
+}
+
+fn fail(error: impl std::fmt::Display) -> ExitError {
+    ExitError::new(Exit::Failure, error)
+}
