@@ -8,4 +8,5 @@ pub mod checkers;
 pub mod client;
 pub mod process;
 pub mod run;
+pub mod steady;
 pub mod workload;

@@ -18,7 +18,9 @@ pub struct GeneratorOptions {
     pub events_per_batch_max: usize,
     /// The latest time of an event; the plan lies in the 48 hours before.
     pub until: Timestamp,
-    /// Percent of the batches that lie in the last hours, the rest comes late.
+    /// How many hours before `until` are recent. In the last one nothing is late.
+    pub recent_hours: i64,
+    /// Percent of the batches that lie in the recent hours, the rest comes late.
     pub recent_percent: u32,
     /// Percent of the batches that are sent again until they are answered.
     pub retried_percent: u32,
@@ -36,6 +38,7 @@ impl GeneratorOptions {
             visitors_per_site: 200,
             events_per_batch_max: 12,
             until,
+            recent_hours: 2,
             recent_percent: 60,
             retried_percent: 80,
             forgotten_percent: 8,
@@ -70,9 +73,9 @@ impl Generator {
     /// The hour of a batch, as hours before the end of the plan.
     fn hours_back(&mut self) -> i64 {
         if self.percent(self.options.recent_percent) {
-            self.random.random_range(0..2)
+            self.random.random_range(0..self.options.recent_hours)
         } else {
-            self.random.random_range(2..47)
+            self.random.random_range(self.options.recent_hours..47)
         }
     }
 

@@ -120,7 +120,7 @@ fn import(workspace: &Workspace, binary: &Path, data_dir: &Path) -> anyhow::Resu
         "date_range": DAYS,
         "metrics": ["visitors", "visits", "pageviews", "bounce_rate", "visit_duration"],
     });
-    let answer = read(&mut client(&["query", &query.to_string()]))?;
+    let answer = read(&mut client(&["query", "--body", &query.to_string()]))?;
     print_numbers(&serde_json::from_str(&answer)?)
 }
 
