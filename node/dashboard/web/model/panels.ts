@@ -5,6 +5,8 @@ import { country } from "./format";
 export interface Tab {
   dimension: string;
   label: string;
+  /** Heads the column; the label if left out. */
+  column?: string;
   /** Tabs of one group share a menu of that name. */
   group?: string;
   /** Beside visitors. */
@@ -19,15 +21,15 @@ export interface Panel {
   tabs: Tab[];
 }
 
-const bounces = { metric: "bounce_rate", label: "Bounces" } as const;
+const bounces = { metric: "bounce_rate", label: "Bounce rate" } as const;
 
 export const panels: Panel[] = [
   {
     title: "Pages",
     tabs: [
-      { dimension: "event:page", label: "Top pages", second: { metric: "pageviews", label: "Views" }, unknown: "(no path)" },
-      { dimension: "visit:entry_page", label: "Entry", second: bounces, unknown: "(no page)" },
-      { dimension: "visit:exit_page", label: "Exit", second: { metric: "visits", label: "Visits" }, unknown: "(no page)" },
+      { dimension: "event:page", label: "Top pages", column: "Page", second: { metric: "pageviews", label: "Views" }, unknown: "(no path)" },
+      { dimension: "visit:entry_page", label: "Entry", column: "Entry page", second: bounces, unknown: "(no page)" },
+      { dimension: "visit:exit_page", label: "Exit", column: "Exit page", second: { metric: "visits", label: "Visits" }, unknown: "(no page)" },
     ],
   },
   {
@@ -45,7 +47,7 @@ export const panels: Panel[] = [
   },
   {
     title: "Countries",
-    tabs: [{ dimension: "visit:country", label: "Countries", second: null, unknown: "Unknown", show: country }],
+    tabs: [{ dimension: "visit:country", label: "Countries", column: "Country", second: null, unknown: "Unknown", show: country }],
   },
   {
     title: "Devices",

@@ -17,6 +17,8 @@ export interface Series {
   comparisonLabels: (string | null)[];
   /** `null` throughout if there is no comparison. */
   comparison: (number | null)[];
+  /** The bucket that is still filling up, if it is among them. */
+  openAt: number | null;
 }
 
 /** Every bucket of a range in order: what is drawn where the node sends no labels of its own. */
@@ -51,7 +53,7 @@ export interface Lines {
  * begins after `now` ("2026-11-21 13:05:00" in the site's zone). The comparison follows by position: the
  * third hour beside the third hour; where it is longer, its end has no partner and is left out.
  */
-export function align(lines: Lines, metric: number, empty: 0 | null, now: string): Series {
+export function align(lines: Lines, interval: Interval, metric: number, empty: 0 | null, now: string): Series {
   const value = (rows: Map<string, TimeRow>, label: string): number | null => {
     const row = rows.get(label);
     return row ? (row.metrics[metric] ?? empty) : empty;
@@ -59,12 +61,21 @@ export function align(lines: Lines, metric: number, empty: 0 | null, now: string
   const rows = byLabel(lines.rows);
   const compared = byLabel(lines.comparison?.rows ?? []);
   const comparisonLabels = lines.labels.map((_, at) => lines.comparison?.labels[at] ?? null);
+  const openAt = lines.labels.indexOf(bucketOf(now, interval));
   return {
     labels: lines.labels,
     values: lines.labels.map((label) => (label > now ? null : value(rows, label))),
     comparisonLabels,
     comparison: comparisonLabels.map((label) => (label === null ? null : value(compared, label))),
+    openAt: openAt < 0 ? null : openAt,
   };
+}
+
+/** The label of the bucket that a time falls into. */
+export function bucketOf(time: string, interval: Interval): string {
+  const day = time.slice(0, 10);
+  if (interval === "hour") return time.slice(0, 13) + ":00:00";
+  return interval === "day" ? day : interval === "week" ? startOfWeek(day) : startOfMonth(day);
 }
 
 const byLabel = (rows: TimeRow[]): Map<string, TimeRow> => new Map(rows.map((row) => [row.dimensions[0] ?? "", row]));

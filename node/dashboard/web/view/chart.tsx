@@ -21,10 +21,14 @@ export function Chart(props: { series: Series; metric: Metric; interval: Interva
   const hasComparison = createMemo(() => props.series.comparison.some((value) => value !== null));
   const isOneDay = (): boolean => new Set(props.series.labels.map((label) => label.slice(0, 10))).size === 1;
 
+  /** A bucket that is still filling up must not look like a fall; alone it is all there is, and a point anyway. */
+  const isOpen = (at: number): boolean => at > 0 && at === props.series.openAt;
+
   const data = (): uPlot.AlignedData => [
     props.series.labels.map((_, at) => at),
     hasComparison() ? props.series.comparison : props.series.labels.map(() => null),
-    props.series.values,
+    props.series.values.map((value, at) => (isOpen(at) ? null : value)),
+    props.series.values.map((value, at) => (isOpen(at) || isOpen(at + 1) ? value : null)),
   ];
 
   const build = (): void => {
@@ -38,7 +42,7 @@ export function Chart(props: { series: Series; metric: Metric; interval: Interva
     const options: uPlot.Options = {
       width: frame.clientWidth,
       height: frame.clientHeight,
-      padding: [12, 14, 0, 0],
+      padding: [12, 22, 0, 0],
       legend: { show: false },
       scales: {
         x: { time: false, range: (_, from, to) => (from === to ? [from - 1, to + 1] : [from, to]) },
@@ -46,8 +50,10 @@ export function Chart(props: { series: Series; metric: Metric; interval: Interva
       },
       cursor: {
         y: false,
+        // The line stands on the bucket that is read, not between two.
+        move: (self, left, top) => (left < 0 ? [left, top] : [self.valToPos(self.posToIdx(left), "x"), top]),
         drag: { x: false, y: false, setScale: false },
-        points: { size: 9, width: 2, stroke: colour("card"), fill: (_, series) => colour(series === 2 ? "line" : "line-before") },
+        points: { size: 9, width: 2, stroke: colour("card"), fill: (_, series) => colour(series === 1 ? "line-before" : "line") },
       },
       hooks: {
         setCursor: [
@@ -88,6 +94,7 @@ export function Chart(props: { series: Series; metric: Metric; interval: Interva
           fill: (self) => shade(self, colour("line-shade"), colour("line-shade-end")),
           points: { show: dots(), size: 9, fill: colour("line") },
         },
+        { stroke: colour("line"), width: 2, dash: [2, 4], points: { show: false } },
       ],
     };
     plot = new uPlot(options, data(), frame);
@@ -146,7 +153,10 @@ export function Chart(props: { series: Series; metric: Metric; interval: Interva
               <Show when={props.series.values[point().at] != null}>
                 <p class="tip-line">
                   <span class="swatch" />
-                  <span>{bucket(props.series.labels[point().at] ?? "", props.interval)}</span>
+                  <span>
+                    {bucket(props.series.labels[point().at] ?? "", props.interval)}
+                    {point().at === props.series.openAt && <span class="muted"> so far</span>}
+                  </span>
                   <strong>{full(props.series.values[point().at], props.metric.kind)}</strong>
                 </p>
               </Show>

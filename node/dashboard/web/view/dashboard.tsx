@@ -95,7 +95,7 @@ export function Dashboard(props: {
           : undefined,
     };
     const now = wallClock(props.site.timezone, clock());
-    return { shown, ...align(lines, metricNames.indexOf(metric().name), metric().empty, shown === "hour" ? now : now.slice(0, 10)) };
+    return { shown, ...align(lines, shown, metricNames.indexOf(metric().name), metric().empty, now) };
   });
 
   const quiet = createReport(

@@ -80,7 +80,7 @@ export function Panel(props: { panel: Definition; frame: Frame | null; visitors:
               <table class="list">
                 <thead>
                   <tr>
-                    <th scope="col">{shownTab().label}</th>
+                    <th scope="col">{shownTab().column ?? shownTab().label}</th>
                     <Show when={shownTab().second}>{(second) => <th scope="col" class="number minor">{second().label}</th>}</Show>
                     <th scope="col" class="number">Visitors</th>
                     <th scope="col" class="number part" title="Part of all visitors of the period">
