@@ -12,6 +12,7 @@ mod roll_up;
 mod sums;
 mod table;
 mod uniques;
+mod uniques_stored;
 
 pub use codec::PageError;
 pub use fold::{Dictionary, fold_dimension, fold_hour};

@@ -95,6 +95,15 @@ impl CellTable {
         self.cells.get(place).map(|(_, cell)| cell)
     }
 
+    /// Roughly the memory that it takes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let cells = self.cells.iter().map(|(value, cell)| {
+            size_of::<(Text, Cell)>() + value.len() + cell.visitors.heap_bytes()
+        });
+        size_of::<Self>() + cells.sum::<usize>()
+    }
+
     /// All cells and the remainder as one. In dimensions where an event can have several values, or none, this is
     /// the sum over values, not the site's total: that is what [`Dimension::Total`] holds.
     #[must_use]

@@ -131,6 +131,15 @@ impl Uniques {
         }
     }
 
+    /// Memory beside the value itself.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match &self.kept {
+            Kept::Exact(hashes) if hashes.spilled() => hashes.capacity() * size_of::<u64>(),
+            Kept::Exact(_) => 0,
+            Kept::Sketch(registers) => registers.bytes().len(),
+        }
+    }
+
     /// Number of hashes + 1 and the hashes, or 0 and the registers; the precision goes with the table.
     pub(super) fn encode(&self, writer: &mut Writer) {
         match &self.kept {
