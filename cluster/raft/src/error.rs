@@ -59,6 +59,17 @@ pub enum RaftError {
         /// The floor.
         floor: LogPosition,
     },
+    /// The log gave up entries that the machine no longer has: its store was lost or replaced by an older one.
+    #[error("state of group {group} is missing: log starts after {purged}, state ends at {}",
+        floor.map_or("nothing".to_owned(), |floor| floor.to_string()))]
+    StateMissing {
+        /// The group.
+        group: GroupId,
+        /// What the machine has.
+        floor: Option<LogPosition>,
+        /// Up to where the log was given up.
+        purged: LogPosition,
+    },
     /// The group is open already.
     #[error("group {0} is open already")]
     AlreadyOpen(GroupId),
@@ -109,6 +120,7 @@ impl RaftError {
             Self::StorageFull | Self::Log(LogError::NoSpace(_)) => ErrorKind::StorageFull,
             Self::InDoubt { .. } => ErrorKind::InDoubt,
             Self::FloorNotApplied { .. }
+            | Self::StateMissing { .. }
             | Self::AlreadyOpen(_)
             | Self::InvalidOption { .. }
             | Self::Format { .. }

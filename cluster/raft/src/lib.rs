@@ -28,6 +28,8 @@ mod options;
 mod proposal;
 mod raft_node;
 mod responder;
+#[cfg(test)]
+mod store_suite;
 mod types;
 
 pub use error::RaftError;

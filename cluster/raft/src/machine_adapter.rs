@@ -113,9 +113,9 @@ impl RaftStateMachine<TypeConfig> for MachineAdapter {
     }
 
     /// `None` while the machine has nothing durable: there is nothing to snapshot then, and nothing to purge.
-    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<FloorSnapshot> {
-        self.state.lock().floor()?;
-        Some(FloorSnapshot(self.state.clone()))
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<FloorSnapshot> {
+        let has_floor = self.state.lock().floor().is_some();
+        (has_floor || force).then(|| FloorSnapshot(self.state.clone()))
     }
 
     async fn get_snapshot_builder(&mut self) -> FloorSnapshot {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use openraft::Config;
 use parking_lot::Mutex;
-use ringtail_log::{LogError, SegmentLog};
+use ringtail_log::{GroupLog, LogError, SegmentLog};
 use ringtail_proto::GroupId;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::applied_state::AppliedState;
+use crate::convert;
 use crate::error::RaftError;
 use crate::group::Group;
 use crate::heartbeat;
@@ -84,11 +86,13 @@ impl RaftNode {
     ) -> Result<Group, RaftError> {
         let adapter = MachineAdapter::open(group, machine).await?;
         let state = adapter.state().clone();
+        let log = self.log.group(group);
+        check_floor(&log, &state)?;
         let raft = Raft::new(
             self.options.node.0,
             self.config.clone(),
             Network::new(group),
-            LogStore::new(self.log.group(group)),
+            LogStore::new(log),
             adapter,
         )
         .await
@@ -146,6 +150,22 @@ impl Drop for RaftNode {
     fn drop(&mut self) {
         self.heartbeat.abort();
     }
+}
+
+/// What the log gave up must be in the machine.
+fn check_floor(log: &GroupLog, state: &Mutex<AppliedState>) -> Result<(), RaftError> {
+    let Some(purged) = log.purged().map(convert::log_id) else {
+        return Ok(());
+    };
+    let floor = state.lock().floor();
+    if floor >= Some(purged) {
+        return Ok(());
+    }
+    Err(RaftError::StateMissing {
+        group: log.group(),
+        floor: floor.as_ref().map(convert::position),
+        purged: convert::position(&purged),
+    })
 }
 
 pub(crate) fn open_groups(groups: &Groups) -> Vec<Group> {
