@@ -243,3 +243,13 @@ pub enum Outcome {
     /// A key was added or revoked.
     Key(KeyId),
 }
+
+impl Outcome {
+    /// Reads the machine's reply to an entry.
+    ///
+    /// # Errors
+    /// Why the command was refused, or [`MetadataError::Unreadable`] for what is no reply.
+    pub fn from_reply(reply: &[u8]) -> Result<Self, MetadataError> {
+        decode::<Result<Self, MetadataError>>("metadata reply", reply)?
+    }
+}

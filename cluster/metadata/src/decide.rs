@@ -219,8 +219,12 @@ impl Rules<'_> {
         for alias in &aliases {
             self.domain_is_free(alias, Some(id))?;
         }
-        site.aliases = aliases;
-        site.aliases.retain(|alias| *alias != site.domain);
+        site.aliases.clear();
+        for alias in aliases {
+            if alias != site.domain && !site.aliases.contains(&alias) {
+                site.aliases.push(alias);
+            }
+        }
         self.aliases_fit(&site)?;
         Decision::site(site)
     }

@@ -14,11 +14,8 @@ use crate::{
     AuditRecord, Cluster, Directory, Entry, Key, MetadataError, Node, Outcome, Site,
     decide::{Change, decide},
     rows::{self, Family, Head},
-    versioned::{decode, encode},
+    versioned::encode,
 };
-
-/// What an entry was answered with.
-pub(crate) type Reply = Result<Outcome, MetadataError>;
 
 /// Applies group 0's log. All rows that a run of entries changes go into one atomic batch together with the position
 /// applied; so what the store holds is always the state at exactly one position.
@@ -156,7 +153,7 @@ impl MetadataMachine {
         batch: &mut GroupBatch,
         index: LogIndex,
         entry: Entry,
-    ) -> Reply {
+    ) -> Result<Outcome, MetadataError> {
         head.at = UnixMillis(head.at.0.max(entry.at.0));
         let (is_audited, what) = match entry.command.is_housekeeping() {
             true => (false, String::new()),
@@ -234,11 +231,6 @@ impl Machine for MetadataMachine {
         metrics::gauge!("ringtail_metadata_sites").set(self.directory.site_count() as f64);
         Ok(replies)
     }
-}
-
-/// Reads the reply of an entry.
-pub(crate) fn read_reply(bytes: &[u8]) -> Reply {
-    decode::<Reply>("metadata reply", bytes)?
 }
 
 fn load(snapshot: &dyn GroupSnapshot, directory: &Directory) -> Result<(), MetadataError> {

@@ -10,7 +10,6 @@ use tokio::sync::watch;
 use crate::{
     AuditRecord, Command, Directory, Domain, Entry, Key, MetadataError, MetadataMachine, Outcome,
     Scope, Secret, Site,
-    machine::read_reply,
     validate::{HOUSEKEEPING_ROWS_MAX, validate, validate_reason},
     zone,
 };
@@ -95,7 +94,7 @@ impl Metadata {
             .await
             .map_err(from_raft)?;
         let applied = proposal.applied().await.map_err(from_raft)?;
-        read_reply(&applied.reply)
+        Outcome::from_reply(&applied.reply)
     }
 
     /// Adds a site; the zone's name may be in any case.
