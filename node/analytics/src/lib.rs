@@ -4,7 +4,16 @@
 //! (rows and pages → cells). It deliberately knows nothing of Raft, actors, stores or the network.
 
 mod cell;
+mod dedup;
 mod dimension;
+mod goal;
+mod interner;
+mod money;
+mod rows;
+mod settings;
+mod state;
+mod values;
+mod visit;
 mod visit_hour;
 mod zone;
 
@@ -14,5 +23,14 @@ pub use cell::{
     page_dimensions, remove_pages_over, roll_up,
 };
 pub use dimension::Dimension;
+pub use goal::{Condition, Goal};
+pub use rows::{HourRows, Minute, RowError, Touches, decode_minutes};
+pub use settings::Settings;
+pub use state::{
+    DICTIONARY_BYTES_MAX, IMPORT_SOURCES_MAX, ImportProgress, LATE_EVENTS_HARD_MAX,
+    LATE_EVENTS_MAX, RECENT_MINUTES, RecentCell, RecentTable, SiteState, SiteView, StateError,
+    VisitSpan,
+};
+pub use values::Values;
 pub use visit_hour::{Money, NO_VALUE, REMAINDER, Touch, ValueId, VisitHour, VisitTotals};
 pub use zone::{DAY_MS, HOUR_MS, Zone};

@@ -79,7 +79,9 @@ pub struct Touch {
 }
 
 /// An amount in one currency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub struct Money {
     /// ISO 4217.
     pub currency: CurrencyCode,

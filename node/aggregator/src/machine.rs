@@ -1,0 +1,146 @@
+//! `SiteState` behind the seam of the partitions.
+
+use ringtail_analytics::{RollUpError, RowError, SiteState, SiteView, StateError, roll_up};
+use ringtail_partition::{ApplyAt, SiteChange, SiteCondition, SiteMachine, SiteMachineError};
+use ringtail_proto::{LogIndex, RowReader, RowWrite, SiteId, Verdict};
+
+/// Days that one piece of background work rolls up at most, so that it never holds a thread for long.
+const ROLL_UP_DAYS_MAX: usize = 8;
+
+/// Makes site states out of log entries.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Aggregator;
+
+impl SiteMachine for Aggregator {
+    type State = SiteState;
+    type View = SiteView;
+
+    fn load(&self, site: SiteId, rows: &dyn RowReader) -> Result<SiteState, SiteMachineError> {
+        SiteState::load(site, rows).map_err(state_error)
+    }
+
+    fn applied(&self, state: &SiteState) -> LogIndex {
+        state.index()
+    }
+
+    fn apply(
+        &self,
+        state: &mut SiteState,
+        at: ApplyAt,
+        change: SiteChange<'_>,
+        rows: &dyn RowReader,
+    ) -> Result<Vec<Verdict>, SiteMachineError> {
+        match change {
+            SiteChange::Events { batch, events } => {
+                let verdicts = state
+                    .apply_events(at.index, at.stamp, batch, events, rows)
+                    .map_err(state_error)?;
+                count(&verdicts);
+                Ok(verdicts)
+            }
+            SiteChange::Command(command) => {
+                state
+                    .apply_command(at.index, at.stamp, command, rows)
+                    .map_err(state_error)?;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    fn skip_poisoned(&self, state: &mut SiteState, at: ApplyAt) {
+        metrics::counter!("ringtail_aggregate_poisoned_entries").increment(1);
+        tracing::error!(site = %state.site(), index = %at.index, "entry skipped: it cannot be applied");
+        state.skip_poisoned(at.index, at.stamp);
+    }
+
+    fn condition(&self, state: &SiteState) -> SiteCondition {
+        SiteCondition {
+            dirty_since: state.dirty_since(),
+            pending_late: state.pending_late(),
+            wants_checkpoint: state.wants_checkpoint(),
+        }
+    }
+
+    fn checkpoint(
+        &self,
+        state: &mut SiteState,
+        rows: &dyn RowReader,
+    ) -> Result<Vec<RowWrite>, SiteMachineError> {
+        state.checkpoint(rows).map_err(state_error)
+    }
+
+    fn view(&self, state: &SiteState) -> SiteView {
+        state.view()
+    }
+
+    fn roll_up(
+        &self,
+        site: SiteId,
+        rows: &dyn RowReader,
+    ) -> Result<Vec<RowWrite>, SiteMachineError> {
+        let view = SiteState::load(site, rows).map_err(state_error)?.view();
+        if view.first_hour().is_none() {
+            return Ok(Vec::new());
+        }
+        roll_up(
+            rows,
+            view.generation(),
+            view.zone(),
+            view.hot_from(),
+            ROLL_UP_DAYS_MAX,
+        )
+        .map_err(|error| match error {
+            RollUpError::Read(error) => SiteMachineError::Read(error),
+            RollUpError::Page { .. } => SiteMachineError::Damaged {
+                message: error.to_string(),
+            },
+        })
+    }
+
+    fn state_hash(
+        &self,
+        state: &SiteState,
+        rows: &dyn RowReader,
+    ) -> Result<[u8; 32], SiteMachineError> {
+        state.state_hash(rows).map_err(state_error)
+    }
+}
+
+fn state_error(error: StateError) -> SiteMachineError {
+    match error {
+        StateError::Read(error) => SiteMachineError::Read(error),
+        StateError::Row {
+            source: RowError::Newer { found, known },
+            ..
+        } => SiteMachineError::Newer { found, known },
+        StateError::Row { .. } | StateError::Missing { .. } | StateError::Page(_) => {
+            SiteMachineError::Damaged {
+                message: error.to_string(),
+            }
+        }
+    }
+}
+
+fn count(verdicts: &[Verdict]) {
+    let (mut accepted, mut late, mut duplicate) = (0_u64, 0_u64, 0_u64);
+    for verdict in verdicts {
+        match verdict {
+            Verdict::Accepted => accepted += 1,
+            Verdict::Late => late += 1,
+            Verdict::Duplicate => duplicate += 1,
+            Verdict::Dropped(reason) => {
+                metrics::counter!("ringtail_aggregate_events", "verdict" => "dropped", "reason" => reason.name())
+                    .increment(1);
+            }
+        }
+    }
+    for (verdict, events) in [
+        ("accepted", accepted),
+        ("late", late),
+        ("duplicate", duplicate),
+    ] {
+        if events > 0 {
+            metrics::counter!("ringtail_aggregate_events", "verdict" => verdict).increment(events);
+        }
+    }
+}

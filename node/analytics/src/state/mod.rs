@@ -1,0 +1,25 @@
+//! A site's state: what one log entry does to it, how it rests in rows, and the handle that queries take.
+
+mod checkpoint;
+pub(crate) mod error;
+mod folding;
+pub(crate) mod hot_chains;
+mod hour_sums;
+pub(crate) mod id_hash;
+mod imports;
+mod late_merge;
+mod load;
+mod recent;
+mod resolve;
+mod site_row;
+mod site_state;
+mod state_hash;
+mod store_hours;
+mod value_caps;
+mod view;
+
+pub use error::StateError;
+pub use imports::{IMPORT_SOURCES_MAX, ImportProgress};
+pub use recent::{RECENT_MINUTES, RecentCell, RecentTable};
+pub use site_state::{DICTIONARY_BYTES_MAX, LATE_EVENTS_HARD_MAX, LATE_EVENTS_MAX, SiteState};
+pub use view::{SiteView, VisitSpan};

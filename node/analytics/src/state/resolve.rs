@@ -1,0 +1,165 @@
+//! From an event of a batch to an event of the site: checked, its time decided, its values interned.
+
+use ringtail_proto::{
+    CurrencyCode, DropReason, EventFlags, EventId, UnixMillis,
+    stored::{EventBatch, StoredEvent},
+};
+use smallvec::SmallVec;
+
+use crate::{
+    Money, Settings, ValueId,
+    interner::Interner,
+    visit::{
+        applied_event::{AppliedEvent, EventKind},
+        touch_sum::TouchKind,
+    },
+};
+
+/// Client times further ahead of the stamp become the stamp.
+const AHEAD_MS_MAX: i64 = 60_000;
+/// Client times further behind the stamp are too late.
+pub(crate) const BEHIND_MS_MAX: i64 = 72 * 3_600_000;
+/// 1990-01-01 and 2200-01-01: nothing outside can be the time of an event.
+const SANE_MS: std::ops::Range<i64> = 631_152_000_000..7_258_118_400_000;
+/// A billion units of any currency.
+const REVENUE_MICROS_MAX: u64 = 1_000_000_000_000_000;
+
+/// The positions of a batch's attribute groups in the site's dictionary, found as they are needed.
+#[derive(Default)]
+pub(crate) struct BatchPositions {
+    clients: SmallVec<[(u32, ValueId); 16]>,
+    places: SmallVec<[(u32, ValueId); 16]>,
+    acquisitions: SmallVec<[(u32, ValueId); 16]>,
+}
+
+/// More positions than this are not remembered but interned again.
+const REMEMBERED_MAX: usize = 16;
+
+fn remembered(
+    known: &mut SmallVec<[(u32, ValueId); 16]>,
+    position: u32,
+    intern: impl FnOnce() -> Option<ValueId>,
+) -> Option<ValueId> {
+    if let Some((_, id)) = known.iter().find(|(at, _)| *at == position) {
+        return Some(*id);
+    }
+    let id = intern()?;
+    if known.len() < REMEMBERED_MAX {
+        known.push((position, id));
+    }
+    Some(id)
+}
+
+/// The time that counts, or why there is none.
+pub(crate) fn decide_time(
+    event: &StoredEvent,
+    stamp: UnixMillis,
+    is_import: bool,
+) -> Result<i64, DropReason> {
+    let time_ms = match event.time_ms {
+        0 => stamp.0,
+        time_ms => time_ms,
+    };
+    if !SANE_MS.contains(&time_ms) {
+        return Err(DropReason::AbsurdTime);
+    }
+    if time_ms > stamp.0.saturating_add(AHEAD_MS_MAX) {
+        return Ok(stamp.0);
+    }
+    if !is_import && time_ms < stamp.0.saturating_sub(BEHIND_MS_MAX) {
+        return Err(DropReason::TooLate);
+    }
+    Ok(time_ms)
+}
+
+/// Checks every position and interns the values; none when a position points nowhere or a value cannot be.
+pub(crate) fn resolve(
+    event: &StoredEvent,
+    batch: &EventBatch,
+    time_ms: i64,
+    settings: &Settings,
+    interner: &mut Interner,
+    positions: &mut BatchPositions,
+) -> Option<AppliedEvent> {
+    let text = |position: u32| batch.texts.get(position as usize);
+    let (name, page) = (text(event.name)?, text(event.page)?);
+    let hostname = text(event.hostname)?;
+    let revenue = match &event.revenue {
+        None => None,
+        Some(revenue) if revenue.amount_micros.unsigned_abs() > REVENUE_MICROS_MAX => return None,
+        Some(revenue) => Some(Money {
+            currency: CurrencyCode::parse(&revenue.currency)?,
+            amount_micros: revenue.amount_micros,
+        }),
+    };
+    let scroll_plus_one = u8::try_from(event.scroll_depth_plus_one)
+        .ok()
+        .filter(|depth| *depth <= 101)?;
+    let is_property_broken = event
+        .properties
+        .iter()
+        .any(|property| text(property.key).is_none() || text(property.value).is_none());
+    if is_property_broken {
+        return None;
+    }
+    let client = batch.clients.get(event.client as usize)?;
+    let place = batch.places.get(event.place as usize)?;
+    let acquisition = batch.acquisitions.get(event.acquisition as usize)?;
+
+    let kind = match name.as_ref() {
+        b"pageview" => EventKind::Pageview,
+        b"engagement" => EventKind::Engagement,
+        _ => EventKind::Custom {
+            is_interactive: EventFlags(event.flags).is_interactive(),
+        },
+    };
+    let mut values: SmallVec<[(TouchKind, ValueId); 2]> = SmallVec::new();
+    let mut goals = 0;
+    if kind != EventKind::Engagement {
+        if !settings.goals.is_empty() {
+            let name = String::from_utf8_lossy(name);
+            let page = String::from_utf8_lossy(page);
+            for goal in settings.goals_met(&name, &page, UnixMillis(time_ms)) {
+                goals += 1;
+                values.push((TouchKind::GOAL, interner.text(&goal.id.to_string())));
+            }
+        }
+        for property in &event.properties {
+            let Some(slot) = text(property.key).and_then(|key| settings.property_slot(key)) else {
+                continue;
+            };
+            let kind = TouchKind::property(slot);
+            // A key that stands twice counts once, by its first value.
+            if let Some(value) = text(property.value)
+                && values.iter().all(|(known, _)| *known != kind)
+            {
+                values.push((kind, interner.text_bytes(value)));
+            }
+        }
+    }
+    let id = EventId(u128::from(event.id_high) << 64 | u128::from(event.id_low));
+    Some(AppliedEvent {
+        time_ms,
+        id: id.hash(),
+        visitor: event.visitor,
+        visitor_previous: event.visitor_previous,
+        kind,
+        name: interner.text_bytes(name),
+        page: interner.text_bytes(page),
+        hostname: interner.text_bytes(hostname),
+        client: remembered(&mut positions.clients, event.client, || {
+            Some(interner.stored_client(client))
+        })?,
+        place: remembered(&mut positions.places, event.place, || {
+            Some(interner.stored_place(place))
+        })?,
+        acquisition: remembered(&mut positions.acquisitions, event.acquisition, || {
+            Some(interner.stored_acquisition(acquisition))
+        })?,
+        scroll_plus_one,
+        engaged_ms: event.engaged_ms,
+        values,
+        goals,
+        revenue,
+    })
+}
