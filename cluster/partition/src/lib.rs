@@ -5,7 +5,40 @@
 //!
 //! It deliberately knows nothing of what an event means ([`SiteMachine`] does), nothing of metadata, and reads no clock
 //! to apply: whatever alters apply comes in the entry.
+//!
+//! Promises:
+//! - An entry counts as applied only after every site in it has answered; a site takes each entry once.
+//! - A floor on disk never claims an entry that the rows on disk do not hold.
+//! - An entry that one site cannot apply is skipped for that site, alike on every replica; nothing else is lost.
 
+mod apply;
+mod clock;
+mod duties;
+mod duty_plan;
+mod entry;
+mod error;
+mod floor_row;
+mod lazy_rows;
+mod log_source;
 mod machine;
+mod options;
+mod partition;
+mod partitions;
+mod positions;
+mod site_actor;
+mod site_gauge;
+mod sites;
+mod spawner;
+mod status;
 
+pub use clock::{Clock, SystemClock};
+pub use duties::DutyReport;
+pub use error::{PartitionError, SiteError};
+pub use log_source::{FloorSink, LogSource};
 pub use machine::{ApplyAt, SiteChange, SiteCondition, SiteMachine, SiteMachineError};
+pub use options::PartitionOptions;
+pub use partition::Seams;
+pub use partitions::Partitions;
+pub use site_actor::{ViewAt, Written};
+pub use spawner::{ArbiterSpawner, LocalSpawner, Spawner, StartActor};
+pub use status::PartitionStatus;

@@ -67,10 +67,7 @@ impl GroupBatch {
         // One byte for the kind stands in front of the name.
         let names = self.changes.keys().map(|key| size(key).saturating_sub(1));
         check_size(names, GROUP_NAME_BYTES_MAX as u64)?;
-        check_size(
-            self.changes.values().flatten().map(size),
-            VALUE_BYTES_MAX,
-        )
+        check_size(self.changes.values().flatten().map(size), VALUE_BYTES_MAX)
     }
 }
 

@@ -93,13 +93,7 @@ fn ranges_are_inclusive_and_in_order(store: &dyn CheckpointStore) {
     ]);
     group.commit(batch).expect("commit");
     let snapshot = group.snapshot();
-    let all = [
-        GroupKey::named("floor"),
-        page(1),
-        page(2),
-        page(3),
-        page(4),
-    ];
+    let all = [GroupKey::named("floor"), page(1), page(2), page(3), page(4)];
     assert_eq!(keys(&*snapshot, &first(), &last()), all);
     assert_eq!(keys(&*snapshot, &page(2), &page(3)), [page(2), page(3)]);
     assert_eq!(keys(&*snapshot, &page(3), &page(3)), [page(3)]);

@@ -1,0 +1,192 @@
+//! The partition as Raft's machine: committed entries go to their sites, verdicts come back.
+
+use std::{ops::Range, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use hashbrown::HashMap;
+use ringtail_proto::SiteId;
+use ringtail_raft::{Body, Committed, Floor, Machine, MachineError};
+use tracing::Instrument as _;
+
+use crate::{
+    PartitionError, SiteError, SiteMachine,
+    entry::{Entry, Slice},
+    partition::{Partition, Step},
+    site_actor::Apply,
+};
+
+/// Applies a group's entries to its sites.
+pub(crate) struct PartitionMachine<M: SiteMachine> {
+    partition: Arc<Partition<M>>,
+}
+
+impl<M: SiteMachine> PartitionMachine<M> {
+    pub(crate) const fn new(partition: Arc<Partition<M>>) -> Self {
+        Self { partition }
+    }
+
+    async fn apply_entries(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, PartitionError> {
+        let mut plan = Plan::of(&self.partition, entries)?;
+        self.partition.make_room(plan.sites.len()).await;
+        self.send(&mut plan).await?;
+        metrics::counter!("ringtail_aggregate_entries_total").increment(plan.replies.len() as u64);
+        metrics::counter!("ringtail_aggregate_events_total").increment(plan.step.events);
+        metrics::counter!("ringtail_aggregate_log_bytes_total").increment(plan.step.log_bytes);
+        self.partition.advance(plan.step);
+        Ok(plan.replies.into_iter().map(BytesMut::freeze).collect())
+    }
+
+    /// Sends every site its slices at once, then waits for all of them.
+    async fn send(&self, plan: &mut Plan) -> Result<(), PartitionError> {
+        let sites = plan.sites.iter().map(|work| work.site);
+        let addresses = self.partition.addresses(sites);
+        let sent: Vec<_> = plan
+            .sites
+            .iter_mut()
+            .zip(addresses)
+            .map(|(work, address)| {
+                let slices: Arc<[Slice]> = std::mem::take(&mut work.slices).into();
+                let message = Apply { slices };
+                let request = address.send(message.clone());
+                (message, request)
+            })
+            .collect();
+        for (work, (message, request)) in plan.sites.iter().zip(sent) {
+            let answer = match request.await {
+                Ok(answer) => answer,
+                // The actor ended before it took the message; the next one takes it.
+                Err(_) => self.partition.ask(work.site, || message.clone()).await?,
+            };
+            let codes = answer.map_err(|error| self.partition.site_error(work.site, error))?;
+            scatter(work, &message.slices, &codes, &mut plan.replies)
+                .map_err(|error| self.partition.site_error(work.site, error))?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<M: SiteMachine> Machine for PartitionMachine<M> {
+    async fn floor(&self) -> Result<Floor, MachineError> {
+        Ok(match self.partition.floor() {
+            Some(row) => Floor {
+                position: Some(row.position),
+                membership: row.membership,
+            },
+            None => Floor::default(),
+        })
+    }
+
+    async fn apply(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, MachineError> {
+        if let Some(failure) = self.partition.failure() {
+            return Err(MachineError::new(failure));
+        }
+        let group = self.partition.group;
+        let span = tracing::debug_span!("aggregate", %group, entries = entries.len());
+        let result = self.apply_entries(entries).instrument(span).await;
+        result.map_err(|error| {
+            tracing::error!(%group, %error, "aggregate: the partition stops");
+            self.partition.fail(&error);
+            error.into()
+        })
+    }
+}
+
+/// What a run of entries asks of each site, and where the answers go.
+struct Plan {
+    /// In the order in which the log first names them.
+    sites: Vec<SiteWork>,
+    /// One for each entry: one code for each event, or one for a command.
+    replies: Vec<BytesMut>,
+    step: Step,
+}
+
+/// One site's part of a run of entries.
+struct SiteWork {
+    site: SiteId,
+    slices: Vec<Slice>,
+    /// For each slice: which reply, and which part of it.
+    places: Vec<(usize, Range<usize>)>,
+}
+
+impl Plan {
+    fn of<M: SiteMachine>(
+        partition: &Partition<M>,
+        entries: Vec<Committed>,
+    ) -> Result<Self, PartitionError> {
+        let mut plan = Self {
+            sites: Vec::new(),
+            replies: Vec::with_capacity(entries.len()),
+            step: Step::default(),
+        };
+        let mut positions: HashMap<SiteId, usize> = HashMap::new();
+        for committed in entries {
+            let index = committed.position.index;
+            plan.step.positions.push(committed.position);
+            let mut codes = 0;
+            match committed.body {
+                Body::Blank => {}
+                Body::Membership(membership) => plan.step.membership = Some(membership),
+                Body::Command(command) => {
+                    plan.step.log_bytes += command.len() as u64;
+                    if let Some(entry) = Entry::decode(partition.group, index, command)? {
+                        plan.step.stamp = plan.step.stamp.max(entry.at.stamp);
+                        codes = plan.add(&entry, &mut positions);
+                    }
+                }
+            }
+            plan.replies.push(BytesMut::zeroed(codes));
+        }
+        Ok(plan)
+    }
+
+    /// Hands the entry's slices to their sites; returns the number of codes of its reply.
+    fn add(&mut self, entry: &Arc<Entry>, positions: &mut HashMap<SiteId, usize>) -> usize {
+        let reply = self.replies.len();
+        let mut codes = 0;
+        for (site, slice) in entry.slices() {
+            let position = *positions.entry(site).or_insert_with(|| {
+                self.sites.push(SiteWork {
+                    site,
+                    slices: Vec::new(),
+                    places: Vec::new(),
+                });
+                self.sites.len() - 1
+            });
+            let end = codes + slice.codes();
+            self.step.events += slice.events() as u64;
+            if let Some(work) = self.sites.get_mut(position) {
+                work.slices.push(slice);
+                work.places.push((reply, codes..end));
+            }
+            codes = end;
+        }
+        codes
+    }
+}
+
+/// Puts a site's codes where the entries' replies have their places.
+fn scatter(
+    work: &SiteWork,
+    slices: &[Slice],
+    mut codes: &[u8],
+    replies: &mut [BytesMut],
+) -> Result<(), SiteError> {
+    for ((reply, place), slice) in work.places.iter().zip(slices) {
+        let target = replies
+            .get_mut(*reply)
+            .and_then(|reply| reply.get_mut(place.clone()));
+        let source = codes.split_at_checked(place.len());
+        let (Some(target), Some((own, rest))) = (target, source) else {
+            return Err(SiteError::Verdicts {
+                index: slice.at().index,
+                found: codes.len(),
+                expected: place.len(),
+            });
+        };
+        target.copy_from_slice(own);
+        codes = rest;
+    }
+    Ok(())
+}

@@ -1,0 +1,272 @@
+//! What a partition does beside applying: checkpoints, the floor, roll-ups, rest.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use parking_lot::Mutex;
+use ringtail_checkpoint::GroupBatch;
+use ringtail_proto::SiteId;
+use tokio::task::spawn_blocking;
+
+use crate::{
+    FloorSink, PartitionError, SiteError, SiteMachine,
+    duty_plan::{DutyPlan, Moment},
+    floor_row::FloorRow,
+    partition::Partition,
+    site_actor::{BeginRollUp, Checkpoint, FinishRollUp, Rest, Written, guard},
+};
+
+/// A site is asked for pieces of roll-up at most this often in one round: a long history takes several rounds.
+const SITE_ROLL_UPS_MAX: usize = 32;
+
+/// The duties of one partition, done in rounds.
+pub(crate) struct Duties<M: SiteMachine> {
+    partition: Arc<Partition<M>>,
+    floors: Arc<dyn FloorSink>,
+    last_floor: Mutex<LastFloor>,
+}
+
+/// When the floor was raised.
+#[derive(Clone, Copy, Debug, Default)]
+struct LastFloor {
+    at_ms: u64,
+    log_bytes: u64,
+}
+
+/// What a round of duties did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DutyReport {
+    /// Sites written.
+    pub checkpoints: usize,
+    /// Sites that could not be written; they are tried again.
+    pub checkpoint_failures: usize,
+    /// Pieces of background work written.
+    pub roll_ups: usize,
+    /// Sites put to rest.
+    pub rests: usize,
+    /// The floor was raised.
+    pub has_raised_floor: bool,
+}
+
+impl<M: SiteMachine> Duties<M> {
+    pub(crate) fn new(partition: Arc<Partition<M>>, floors: Arc<dyn FloorSink>) -> Self {
+        let last_floor = Mutex::new(LastFloor {
+            at_ms: partition.now_ms(),
+            log_bytes: 0,
+        });
+        Self {
+            partition,
+            floors,
+            last_floor,
+        }
+    }
+
+    /// One round. A site that cannot be written is counted and tried again in the next round.
+    pub(crate) async fn run_once(&self, is_shutdown: bool) -> Result<DutyReport, PartitionError> {
+        let partition = &self.partition;
+        let plan = partition.duty_plan(is_shutdown);
+        tracing::debug!(group = %partition.group, %plan, "checkpoint: duties");
+        let mut report = DutyReport::default();
+        let mut with_new_pages = Vec::new();
+        for (site, _) in &plan.checkpoints {
+            match partition.checkpoint_site(*site).await {
+                Ok(written) => {
+                    report.checkpoints += 1;
+                    if written.has_pages {
+                        with_new_pages.push(*site);
+                    }
+                }
+                Err(error) => {
+                    report.checkpoint_failures += 1;
+                    tracing::error!(%site, %error, "checkpoint: a site could not be written");
+                }
+            }
+        }
+        report.has_raised_floor = self.raise_floor(is_shutdown).await?;
+        if !is_shutdown {
+            report.roll_ups = self.roll_up(&with_new_pages).await;
+        }
+        report.rests = partition.rest(&plan).await;
+        self.show(&report);
+        Ok(report)
+    }
+
+    /// Raises the floor when it is worth it. Each step ends before the next one begins: the rows below the floor are on
+    /// disk before the floor is written, and the floor is on disk before the log below it goes.
+    async fn raise_floor(&self, is_forced: bool) -> Result<bool, PartitionError> {
+        let partition = &self.partition;
+        let Some(floor) = partition.highest_floor() else {
+            return Ok(false);
+        };
+        let is_higher = partition
+            .floor()
+            .is_none_or(|old| floor.position.index > old.position.index);
+        if !is_higher || !(is_forced || self.is_floor_due()) {
+            return Ok(false);
+        }
+        self.persist().await?;
+        let mut batch = GroupBatch::new();
+        batch.put(&FloorRow::KEY, floor.encode());
+        partition.rows.commit(batch)?;
+        self.persist().await?;
+        let position = floor.position;
+        partition.set_floor(floor);
+        *self.last_floor.lock() = LastFloor {
+            at_ms: partition.now_ms(),
+            log_bytes: partition.counters.log_bytes.load(Ordering::Relaxed),
+        };
+        metrics::counter!("ringtail_checkpoint_floors_total").increment(1);
+        let group = partition.group;
+        tracing::debug!(%group, floor = %position, "checkpoint: the floor is raised");
+        let raised = self.floors.raise_floor(position).await;
+        raised.map_err(|error| PartitionError::Floor {
+            group,
+            message: error.to_string(),
+        })?;
+        Ok(true)
+    }
+
+    fn is_floor_due(&self) -> bool {
+        let partition = &self.partition;
+        let last = *self.last_floor.lock();
+        let log_bytes = partition.counters.log_bytes.load(Ordering::Relaxed);
+        let options = &partition.options;
+        partition.now_ms().saturating_sub(last.at_ms) >= options.floor_age_ms_max
+            || log_bytes.saturating_sub(last.log_bytes) >= options.floor_log_bytes_max
+    }
+
+    async fn persist(&self) -> Result<(), PartitionError> {
+        let store = self.partition.seams.store.clone();
+        let persisted = spawn_blocking(move || store.persist()).await;
+        match persisted {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(PartitionError::Stopping(self.partition.group)),
+        }
+    }
+
+    /// Rolls up days and months of sites that have new pages. A failure costs speed of queries, nothing else.
+    async fn roll_up(&self, sites: &[SiteId]) -> usize {
+        let mut left = self.partition.options.round_roll_ups_max;
+        for site in sites {
+            let most = left.min(SITE_ROLL_UPS_MAX);
+            match self.roll_up_site(*site, most).await {
+                Ok(done) => left -= done,
+                Err(error) => {
+                    tracing::error!(%site, %error, "checkpoint: roll-up failed");
+                }
+            }
+        }
+        self.partition.options.round_roll_ups_max - left
+    }
+
+    async fn roll_up_site(&self, site: SiteId, most: usize) -> Result<usize, PartitionError> {
+        let partition = &self.partition;
+        for done in 0..most {
+            let begun = partition.ask(site, || BeginRollUp).await?;
+            let (reader, revision) = begun.map_err(|error| partition.site_error(site, error))?;
+            let machine = partition.machine.clone();
+            let work = move || guard("roll_up", || machine.roll_up(site, &reader));
+            let writes = match spawn_blocking(work).await {
+                Ok(result) => result.map_err(|error| partition.site_error(site, error))?,
+                Err(_) => return Err(PartitionError::Stopping(partition.group)),
+            };
+            if writes.is_empty() {
+                return Ok(done);
+            }
+            let finish = || FinishRollUp {
+                revision,
+                writes: writes.clone(),
+            };
+            let finished = partition.ask(site, finish).await?;
+            let is_written = finished.map_err(|error| partition.site_error(site, error))?;
+            if !is_written {
+                return Ok(done);
+            }
+        }
+        Ok(most)
+    }
+
+    fn show(&self, report: &DutyReport) {
+        let group = self.partition.group.to_string();
+        let readings = self.partition.sites.readings();
+        let dirty = readings
+            .iter()
+            .filter(|(_, reading)| reading.dirty_since.is_some())
+            .count();
+        metrics::gauge!("ringtail_aggregate_sites_active", "group" => group.clone())
+            .set(readings.len() as f64);
+        metrics::gauge!("ringtail_checkpoint_sites_dirty", "group" => group).set(dirty as f64);
+        metrics::counter!("ringtail_checkpoint_sites_total").increment(report.checkpoints as u64);
+        metrics::counter!("ringtail_checkpoint_site_failures_total")
+            .increment(report.checkpoint_failures as u64);
+        metrics::counter!("ringtail_checkpoint_roll_ups_total").increment(report.roll_ups as u64);
+        metrics::counter!("ringtail_aggregate_sites_rested_total").increment(report.rests as u64);
+    }
+}
+
+impl<M: SiteMachine> Partition<M> {
+    fn duty_plan(&self, is_shutdown: bool) -> DutyPlan {
+        let moment = Moment {
+            now_ms: self.now_ms(),
+            node_log_bytes: self.seams.node_log_bytes.load(Ordering::Relaxed),
+            is_shutdown,
+            sites_max: self.options.sites_active_max,
+        };
+        DutyPlan::compute(&self.sites.readings(), moment, &self.options)
+    }
+
+    /// Writes a site that is dirty: one atomic batch, visible at once, durable with the next persist.
+    pub(crate) async fn checkpoint_site(
+        self: &Arc<Self>,
+        site: SiteId,
+    ) -> Result<Written, PartitionError> {
+        let written = self.ask(site, || Checkpoint).await?;
+        let written = written.map_err(|error: SiteError| self.site_error(site, error))?;
+        metrics::counter!("ringtail_checkpoint_rows_total").increment(written.rows as u64);
+        metrics::counter!("ringtail_checkpoint_site_value_bytes_total")
+            .increment(written.value_bytes);
+        Ok(written)
+    }
+
+    /// Puts sites to rest that are clean and were not used since the plan was made.
+    async fn rest(self: &Arc<Self>, plan: &DutyPlan) -> usize {
+        let mut rested = 0;
+        for (site, used_at_ms_max) in &plan.rests {
+            let Some(address) = self.active_address(*site) else {
+                continue;
+            };
+            let rest = Rest {
+                used_at_ms_max: *used_at_ms_max,
+            };
+            // An actor that has ended by itself is forgotten alike only when it was clean, so not here.
+            if matches!(address.send(rest).await, Ok(true)) {
+                self.sites.forget(*site, &address);
+                rested += 1;
+            }
+        }
+        rested
+    }
+
+    /// Before a run of entries for some sites: when there would be too many, the longest unused are written and put to
+    /// rest. When that fails (a full disk), memory grows instead: apply does not wait for the disk.
+    pub(crate) async fn make_room(self: &Arc<Self>, coming: usize) {
+        let sites_max = self.options.sites_active_max;
+        if self.sites.len() + coming <= sites_max || self.sites.len() <= sites_max / 2 {
+            return;
+        }
+        let moment = Moment {
+            now_ms: self.now_ms(),
+            node_log_bytes: self.seams.node_log_bytes.load(Ordering::Relaxed),
+            is_shutdown: false,
+            sites_max: sites_max.saturating_sub(coming).max(sites_max / 2),
+        };
+        let plan = DutyPlan::compute(&self.sites.readings(), moment, &self.options);
+        tracing::info!(group = %self.group, %plan, "checkpoint: making room for sites");
+        for (site, _) in &plan.checkpoints {
+            if let Err(error) = self.checkpoint_site(*site).await {
+                tracing::error!(%site, %error, "checkpoint: a site could not make room");
+            }
+        }
+        let rested = self.rest(&plan).await;
+        metrics::counter!("ringtail_aggregate_sites_rested_total").increment(rested as u64);
+    }
+}

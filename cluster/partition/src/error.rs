@@ -1,0 +1,129 @@
+//! What a partition could not do.
+
+use ringtail_checkpoint::StoreError;
+use ringtail_proto::{ErrorKind, GroupId, LogIndex, SiteId};
+use ringtail_raft::{MachineError, RaftError};
+
+use crate::SiteMachineError;
+
+/// What a partition could not do.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PartitionError {
+    /// No partition of this group on this node.
+    #[error("group {0} is not on this node")]
+    NoSuchGroup(GroupId),
+    /// Too many questions wait; ask again later.
+    #[error("partition {group} has {questions_max} questions waiting")]
+    Overloaded {
+        /// The partition.
+        group: GroupId,
+        /// The limit.
+        questions_max: usize,
+    },
+    /// The node stops.
+    #[error("partition {0} is stopping")]
+    Stopping(GroupId),
+    /// A site could not do its part.
+    #[error("site {site}: {error}")]
+    Site {
+        /// The site.
+        site: SiteId,
+        /// What happened.
+        error: SiteError,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The group's floor row cannot be read.
+    #[error("floor of group {group} cannot be read: {message}")]
+    FloorRow {
+        /// The group.
+        group: GroupId,
+        /// What was found.
+        message: String,
+    },
+    /// Raft did not take the floor.
+    #[error("floor of group {group} was not taken: {message}")]
+    Floor {
+        /// The group.
+        group: GroupId,
+        /// What Raft said.
+        message: String,
+    },
+    /// An entry was written by a newer binary, so it cannot be applied here.
+    #[error("entry {index} of group {group}: {message}")]
+    Entry {
+        /// The group.
+        group: GroupId,
+        /// The entry.
+        index: LogIndex,
+        /// What was found.
+        message: String,
+    },
+    /// Raft failed.
+    #[error(transparent)]
+    Raft(#[from] RaftError),
+}
+
+/// What a site's actor could not do.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SiteError {
+    /// The machine said no.
+    #[error(transparent)]
+    Machine(#[from] SiteMachineError),
+    /// The store did not take the rows.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The machine panicked outside of apply.
+    #[error("{stage} panicked: {message}")]
+    Panicked {
+        /// What it was doing.
+        stage: &'static str,
+        /// The panic's text.
+        message: String,
+    },
+    /// The machine answered another number of verdicts than there were events.
+    #[error("entry {index}: {found} verdicts for {expected} events")]
+    Verdicts {
+        /// The entry.
+        index: LogIndex,
+        /// Verdicts.
+        found: usize,
+        /// Events.
+        expected: usize,
+    },
+    /// The log that the site needs to be rebuilt is not there.
+    #[error("log {from}..={to} is needed to rebuild the site: {message}")]
+    Log {
+        /// First entry needed.
+        from: LogIndex,
+        /// Last entry needed.
+        to: LogIndex,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl PartitionError {
+    /// The kind shown at interfaces.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoSuchGroup(_) | Self::Stopping(_) | Self::Floor { .. } => ErrorKind::Unavailable,
+            Self::Overloaded { .. } => ErrorKind::Overloaded,
+            Self::Site {
+                error: SiteError::Store(error),
+                ..
+            }
+            | Self::Store(error) => error.kind(),
+            Self::Raft(error) => error.kind(),
+            Self::Site { .. } | Self::FloorRow { .. } | Self::Entry { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+impl From<PartitionError> for MachineError {
+    fn from(error: PartitionError) -> Self {
+        Self::new(error)
+    }
+}
