@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { bucket, change, changeText, country, duration, full, share, short, tick } from "../../web/model/format";
+import { axis, bucket, changeText, country, duration, full, share, short, tick } from "../../web/model/format";
 
 test.each([
   [0, "0s"],
@@ -22,17 +22,27 @@ describe("numbers", () => {
   });
 });
 
+test("an axis is written in one way", () => {
+  expect(axis([0, 5_000], "count")).toEqual(["0", "5,000"]);
+  expect(axis([0, 50_000, 100_000], "count")).toEqual(["0", "50K", "100K"]);
+});
+
+test("the first month of a line carries its year", () => {
+  expect(tick("2025-06-01", "month", false, true)).toMatch(/25/);
+  expect(tick("2025-07-01", "month", false, false)).not.toMatch(/25/);
+  expect(tick("2026-01-01", "month", false, false)).toMatch(/26/);
+});
+
 describe("change", () => {
   test.each([
-    [112, 100, "+12%"],
-    [96, 100, "−4%"],
-    [100, 100, "0%"],
-    [5_000, 1, "+999%"],
-  ])("from %d after %d reads %s", (now, before, text) => expect(changeText(change(now, before)!)).toBe(text));
-  test("from nothing is none", () => {
-    expect(change(5, 0)).toBeNull();
-    expect(change(null, 5)).toBeNull();
-  });
+    [12, "count", "+12%"],
+    [-4, "seconds", "−4%"],
+    [0, "count", "0%"],
+    [5_000, "count", "+999%"],
+    [7.25, "percent", "+7 pts"],
+    [-1.2, "percent", "−1 pt"],
+    [0.2, "percent", "0 pts"],
+  ] as const)("of %d (%s) reads %s", (value, kind, text) => expect(changeText(value, kind)).toBe(text));
 });
 
 describe("parts", () => {
@@ -53,6 +63,6 @@ test("countries have names, and unknown codes stay as they came", () => {
 
 test("times are the site's, whatever the browser's zone is", () => {
   expect(bucket("2026-11-21 23:00:00", "hour")).toMatch(/21.*23:00$/);
-  expect(tick("2026-11-21 23:00:00", "hour", true)).toBe("23:00");
+  expect(tick("2026-11-21 23:00:00", "hour", true, false)).toBe("23:00");
   expect(bucket("2026-11-01", "month")).toBe("November 2026");
 });

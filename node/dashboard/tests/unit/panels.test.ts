@@ -16,6 +16,7 @@ test("the remainder is last and says what it is, however large", () => {
 
 test("values read as people know them", () => {
   expect(listRows(tab("visit:country"), [{ dimensions: ["FR"], metrics: [1] }])[0]!.label).toBe("France");
+  expect(listRows(tab("visit:country"), [{ dimensions: ["(not set)"], metrics: [1] }])[0]!.label).toBe("Unknown");
   expect(listRows(tab("visit:source"), [{ dimensions: [""], metrics: [1] }])[0]!.label).toBe("Direct / None");
 });
 

@@ -35,6 +35,11 @@ describe("aligning", () => {
     expect(series.comparisonLabels).toEqual(["2026-10-01", "2026-10-02", "2026-10-03", null]);
   });
 
+  test("an hour that the clock shows twice is two buckets", () => {
+    const labels = ["2026-10-25 01:00:00", "2026-10-25 02:00:00", "2026-10-25 02:00:00", "2026-10-25 03:00:00"];
+    expect(align({ labels, rows: labels.map((label, at) => row(label, at + 1)) }, "hour", 0, 0, end).values).toEqual([1, 2, 3, 4]);
+  });
+
   test("a longer comparison is cut", () => {
     const comparison = { labels: ["a", "b", "c"], rows: [row("c", 1)] };
     expect(align({ labels: ["2026-11-19"], rows: [], comparison }, "day", 0, 0, end).comparison).toEqual([0]);

@@ -31,6 +31,8 @@ export interface Answer {
     as_of?: string;
     /** Late events that wait for their merge into history. */
     pending_late?: number;
+    /** First instant, and the first one after, in the site's zone. */
+    date_range?: [string, string];
     time_labels?: string[];
     total_rows?: number;
   };

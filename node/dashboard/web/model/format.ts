@@ -10,6 +10,7 @@ export const locale = languages.find((language) => language.startsWith("en-")) ?
 export type Kind = "count" | "percent" | "seconds";
 
 const compactFrom = 100_000;
+const compactAxisFrom = 10_000;
 const plain = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
 const compact = new Intl.NumberFormat(locale, { notation: "compact", maximumSignificantDigits: 3 });
 const percent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
@@ -30,6 +31,12 @@ export function short(value: number | null | undefined, kind: Kind = "count"): s
   return kind === "count" && value != null && Math.abs(value) >= compactFrom ? compact.format(value) : full(value, kind);
 }
 
+/** Values along an axis, all written alike. */
+export function axis(values: number[], kind: Kind): string[] {
+  const isWide = kind === "count" && values.some((value) => value >= compactAxisFrom);
+  return values.map((value) => (isWide ? compact.format(value) : full(value, kind)));
+}
+
 /** Seconds as "8s", "1m 05s", "2h 03m". */
 export function duration(seconds: number): string {
   const total = Math.max(0, Math.round(seconds));
@@ -46,19 +53,16 @@ export function share(part: number, whole: number): string {
   return ratio > 0 && ratio < 0.01 ? finePercent.format(Math.max(ratio, 0.001)) : percent.format(ratio);
 }
 
-/** Change in percent; `null` where there was nothing before. */
-export function change(now: number | null, before: number | null): number | null {
-  if (now === null || before === null || before === 0) return null;
-  return Math.round(((now - before) / before) * 100);
-}
-
 const changeLimit = 999;
 
-/** "+12%", "−4%", "0%"; larger changes stay at "+999%". */
-export function changeText(value: number): string {
+/**
+ * A change as the API tells it: percent of what was before ("+12%"), of a rate the difference in points
+ * ("−4 pts"). Larger changes stay at 999.
+ */
+export function changeText(value: number, kind: Kind = "count"): string {
   const capped = Math.min(changeLimit, Math.abs(Math.round(value)));
-  if (capped === 0) return "0%";
-  return `${value > 0 ? "+" : "−"}${capped}%`;
+  const sign = capped === 0 ? "" : value > 0 ? "+" : "−";
+  return kind === "percent" ? `${sign}${capped} ${capped === 1 ? "pt" : "pts"}` : `${sign}${capped}%`;
 }
 
 const at = (label: string): Date => new Date(label.slice(0, 10) + "T" + (label.slice(11) || "00:00:00") + "Z");
@@ -81,9 +85,10 @@ export function bucket(label: string, interval: Interval): string {
 }
 
 /** A bucket's name under the axis. */
-export function tick(label: string, interval: Interval, isOneDay: boolean): string {
+export function tick(label: string, interval: Interval, isOneDay: boolean, isFirst: boolean): string {
   if (interval === "hour") return isOneDay ? label.slice(11, 16) : dayMonth.format(at(label));
-  if (interval === "month") return label.slice(5, 7) === "01" ? monthShortYear.format(at(label)) : monthShort.format(at(label));
+  // The year stands where it begins, and where the line does.
+  if (interval === "month") return (isFirst || label.slice(5, 7) === "01" ? monthShortYear : monthShort).format(at(label));
   return dayMonth.format(at(label));
 }
 

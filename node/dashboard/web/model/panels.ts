@@ -62,6 +62,9 @@ export const panels: Panel[] = [
 /** How the API marks what was counted beyond the values that have a row of their own. */
 export const remainder = "(other)";
 
+/** How it marks values that are not known. */
+const notSet = "(not set)";
+
 export interface ListRow {
   value: string;
   label: string;
@@ -74,7 +77,7 @@ export function listRows(tab: Tab, rows: { dimensions: string[]; metrics: (numbe
   const listed = rows.map((row): ListRow => {
     const value = row.dimensions[0] ?? "";
     const isRemainder = value === remainder;
-    const label = isRemainder ? "All others together" : value === "" ? tab.unknown : (tab.show?.(value) ?? value);
+    const label = isRemainder ? "All others together" : value === "" || value === notSet ? tab.unknown : (tab.show?.(value) ?? value);
     return { value, label, metrics: row.metrics, isRemainder };
   });
   return [...listed.filter((row) => !row.isRemainder), ...listed.filter((row) => row.isRemainder)];

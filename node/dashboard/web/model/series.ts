@@ -54,19 +54,14 @@ export interface Lines {
  * third hour beside the third hour; where it is longer, its end has no partner and is left out.
  */
 export function align(lines: Lines, interval: Interval, metric: number, empty: 0 | null, now: string): Series {
-  const value = (rows: Map<string, TimeRow>, label: string): number | null => {
-    const row = rows.get(label);
-    return row ? (row.metrics[metric] ?? empty) : empty;
-  };
-  const rows = byLabel(lines.rows);
-  const compared = byLabel(lines.comparison?.rows ?? []);
-  const comparisonLabels = lines.labels.map((_, at) => lines.comparison?.labels[at] ?? null);
-  const openAt = lines.labels.indexOf(bucketOf(now, interval));
+  const values = valuesOf(lines.labels, lines.rows, metric, empty);
+  const compared = valuesOf(lines.comparison?.labels ?? [], lines.comparison?.rows ?? [], metric, empty);
+  const openAt = lines.labels.lastIndexOf(bucketOf(now, interval));
   return {
     labels: lines.labels,
-    values: lines.labels.map((label) => (label > now ? null : value(rows, label))),
-    comparisonLabels,
-    comparison: comparisonLabels.map((label) => (label === null ? null : value(compared, label))),
+    values: values.map((value, at) => ((lines.labels[at] ?? "") > now ? null : value)),
+    comparisonLabels: lines.labels.map((_, at) => lines.comparison?.labels[at] ?? null),
+    comparison: lines.labels.map((_, at) => compared[at] ?? null),
     openAt: openAt < 0 ? null : openAt,
   };
 }
@@ -78,4 +73,12 @@ export function bucketOf(time: string, interval: Interval): string {
   return interval === "day" ? day : interval === "week" ? startOfWeek(day) : startOfMonth(day);
 }
 
-const byLabel = (rows: TimeRow[]): Map<string, TimeRow> => new Map(rows.map((row) => [row.dimensions[0] ?? "", row]));
+/** A value for each label. An hour that the clock shows twice has two rows of one label, in the order of time. */
+function valuesOf(labels: string[], rows: TimeRow[], metric: number, empty: 0 | null): (number | null)[] {
+  const byLabel = new Map<string, TimeRow[]>();
+  for (const row of rows) {
+    const label = row.dimensions[0] ?? "";
+    byLabel.set(label, [...(byLabel.get(label) ?? []), row]);
+  }
+  return labels.map((label) => byLabel.get(label)?.shift()?.metrics[metric] ?? empty);
+}

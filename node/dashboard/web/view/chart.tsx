@@ -3,7 +3,7 @@
 import { For, Show, createEffect, createMemo, createSignal, on, onCleanup, onMount } from "solid-js";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { bucket, full, short, tick } from "../model/format";
+import { axis, bucket, full, tick } from "../model/format";
 import type { Metric } from "../model/metrics";
 import type { Interval } from "../model/period";
 import type { Series } from "../model/series";
@@ -37,7 +37,7 @@ export function Chart(props: { series: Series; metric: Metric; interval: Interva
     const style = getComputedStyle(frame);
     const colour = (name: string): string => style.getPropertyValue("--" + name).trim();
     const font = `12px ${style.fontFamily}`;
-    const axis = { stroke: colour("muted"), font, ticks: { show: false } };
+    const look = { stroke: colour("muted"), font, ticks: { show: false } };
     const dots = (): boolean => props.series.labels.length === 1;
     const options: uPlot.Options = {
       width: frame.clientWidth,
@@ -67,7 +67,7 @@ export function Chart(props: { series: Series; metric: Metric; interval: Interva
       },
       axes: [
         {
-          ...axis,
+          ...look,
           size: 28,
           gap: 8,
           grid: { show: false },
@@ -76,13 +76,13 @@ export function Chart(props: { series: Series; metric: Metric; interval: Interva
           values: (_, splits) => splits.map((at) => label(at)),
         },
         {
-          ...axis,
+          ...look,
           size: (_, values) => Math.max(30, ...(values ?? []).map((value) => 14 + value.length * 7)),
           gap: 8,
           grid: { stroke: colour("hairline"), width: 1 },
           space: 52,
           incrs: increments(props.metric),
-          values: (_, splits) => splits.map((value) => short(value, props.metric.kind)),
+          values: (_, splits) => axis(splits, props.metric.kind),
         },
       ],
       series: [
@@ -102,7 +102,7 @@ export function Chart(props: { series: Series; metric: Metric; interval: Interva
 
   const label = (at: number): string => {
     const text = props.series.labels[at];
-    return text === undefined ? "" : tick(text, props.interval, isOneDay());
+    return text === undefined ? "" : tick(text, props.interval, isOneDay(), at === 0);
   };
 
   onMount(() => {

@@ -50,18 +50,13 @@ export function Dashboard(props: {
   const totalRow = createMemo(() => total.answer()?.results[0] ?? null);
   const isEmpty = (): boolean => total.answer() !== null && !total.isLoading() && (totalRow()?.metrics.slice(0, 3).every((value) => !value) ?? true);
 
-  // All time has no first day until the node has said so; months are few and tell it.
-  const extent = createReport(
-    (): Query | null =>
-      range() ? null : { ...frame(), metrics: ["visitors"], dimensions: ["time:month"], order_by: [["time:month", "asc"]], pagination: { limit: 1 } },
-    pulse,
-  );
+  // All time has no first day until the node has said so.
   const drawn = createMemo((): Range | null => {
     const known = range();
     if (known) return known;
-    const first = extent.answer()?.results[0]?.dimensions[0]?.slice(0, 10);
+    const first = total.asked()?.date_range === "all" ? total.answer()?.meta.date_range?.[0].slice(0, 10) : undefined;
     return first ? { from: first, to: today() } : null;
-  });
+  }, null, { equals: sameRange });
   const choices = createMemo((): [Interval, ...Interval[]] => {
     const known = drawn();
     return known ? intervals(known) : ["day"];
@@ -127,7 +122,7 @@ export function Dashboard(props: {
   const ticking = setInterval(() => setClock(new Date()), 60_000);
   onCleanup(() => clearInterval(ticking));
 
-  const failure = (): string | null => total.error() ?? line.error() ?? extent.error() ?? null;
+  const failure = (): string | null => total.error() ?? line.error() ?? null;
   const asOf = (): string | null => {
     const stamp = total.answer()?.meta.as_of;
     const date = stamp ? new Date(stamp) : null;

@@ -2,7 +2,7 @@
 
 import { Show } from "solid-js";
 import type { Row } from "../api/types";
-import { change, changeText, days, dash, full, short } from "../model/format";
+import { type Kind, changeText, days, dash, full, short } from "../model/format";
 import type { Range } from "../model/dates";
 import { type Metric, type MetricName, metrics } from "../model/metrics";
 import { Tabs } from "./tabs";
@@ -32,7 +32,7 @@ export function Headline(props: {
 function Tile(props: { metric: Metric; at: number; row: Row | null; comparedWith: Range | null }) {
   const value = (): number | null => props.row?.metrics[props.at] ?? null;
   const before = (): number | null => props.row?.comparison?.metrics[props.at] ?? null;
-  const moved = (): number | null => change(value(), before());
+  const moved = (): number | null => props.row?.comparison?.change[props.at] ?? null;
   return (
     <span class="tile">
       <span class="tile-label">{props.metric.label}</span>
@@ -48,7 +48,7 @@ function Tile(props: { metric: Metric; at: number; row: Row | null; comparedWith
       </Show>
       <span class="tile-change">
         <Show when={props.comparedWith} fallback={" "}>
-          {(range) => <Change value={moved()} isBetterHigher={props.metric.isBetterHigher} title={title(range())} />}
+          {(range) => <Change value={moved()} kind={props.metric.kind} isBetterHigher={props.metric.isBetterHigher} title={title(range())} />}
         </Show>
       </span>
     </span>
@@ -59,19 +59,25 @@ function Tile(props: { metric: Metric; at: number; row: Row | null; comparedWith
   }
 }
 
-function Change(props: { value: number | null; isBetterHigher: boolean; title: string }) {
+function Change(props: { value: number | null; kind: Kind; isBetterHigher: boolean; title: string }) {
+  // What is shown as no change has no direction either.
+  const moved = (): number => Math.round(props.value ?? 0);
   const tone = (): string => {
-    if (!props.value) return "is-even";
-    return props.value > 0 === props.isBetterHigher ? "is-good" : "is-bad";
+    if (!moved()) return "is-even";
+    return moved() > 0 === props.isBetterHigher ? "is-good" : "is-bad";
   };
   return (
-    <Show when={props.value} keyed fallback={<span class="is-even" title={props.title}>{props.value === 0 ? "0%" : dash}</span>}>
+    <Show
+      when={moved()}
+      keyed
+      fallback={<span class="is-even" title={props.title}>{props.value === null ? dash : changeText(0, props.kind)}</span>}
+    >
       {(value) => (
         <span class={tone()} title={props.title}>
           <svg class="arrow" viewBox="0 0 10 10" aria-hidden="true">
             <path d={value > 0 ? "M5 1 9.5 9h-9z" : "M5 9 .5 1h9z"} />
           </svg>
-          {changeText(value)}
+          {changeText(value, props.kind)}
         </span>
       )}
     </Show>
