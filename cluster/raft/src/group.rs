@@ -267,8 +267,15 @@ impl Group {
     }
 
     /// True when this node alone is the group, so that it can elect itself at once.
-    pub(crate) fn is_single_voter(&self) -> bool {
-        self.metrics().voters == [self.inner.options.node]
+    ///
+    /// Asks the group itself: right after its start the metrics do not know the members yet.
+    pub(crate) async fn is_single_voter(&self) -> Result<bool, RaftError> {
+        let node = self.inner.options.node.0;
+        let asked = self.inner.raft.with_raft_state(move |state| {
+            let members = state.membership_state.effective();
+            members.voter_ids().eq([node])
+        });
+        asked.await.map_err(|error| self.stopped(error))
     }
 
     pub(crate) async fn elect(&self) -> Result<(), RaftError> {

@@ -27,6 +27,7 @@ mod network;
 mod options;
 mod proposal;
 mod raft_node;
+mod read_entries;
 mod responder;
 #[cfg(test)]
 mod store_suite;
@@ -39,3 +40,4 @@ pub use machine::{Body, Committed, Floor, LogPosition, Machine, MachineError};
 pub use options::RaftOptions;
 pub use proposal::{Applied, Proposal};
 pub use raft_node::RaftNode;
+pub use read_entries::read_entries;

@@ -108,7 +108,7 @@ impl RaftNode {
             self.options.clone(),
             self.proposal_bytes.clone(),
         );
-        if opened.is_single_voter() {
+        if opened.is_single_voter().await? {
             opened.elect().await?;
         }
         Ok(opened)

@@ -69,7 +69,7 @@ pub enum LogError {
         /// What it should be.
         requirement: &'static str,
     },
-    /// The disk is full; what was asked is proven not to be on disk.
+    /// The disk or the quota is full; what was asked is proven not to be on disk.
     #[error("no space left for the log: {0}")]
     NoSpace(Arc<io::Error>),
     /// The disk failed. After a failed write or sync nobody knows what is on disk, so the log takes nothing more.
@@ -89,7 +89,8 @@ pub enum LogError {
 
 impl LogError {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        if source.kind() == io::ErrorKind::StorageFull {
+        let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        if kinds.contains(&source.kind()) {
             return Self::NoSpace(Arc::new(source));
         }
         Self::Io {

@@ -31,6 +31,7 @@ struct State {
     next_file: FileId,
     is_dead: bool,
     failing_syncs: bool,
+    lying_syncs: bool,
     failing_writes: bool,
     free_bytes: Option<u64>,
     syncs: u64,
@@ -139,6 +140,11 @@ impl FaultDisk {
     /// From now on every sync fails, and what was written since the last one is not durable.
     pub fn fail_syncs(&self) {
         self.state.lock().failing_syncs = true;
+    }
+
+    /// From now on every sync says that it succeeded and does nothing: to show that a checker notices what gets lost.
+    pub fn lie_about_syncs(&self) {
+        self.state.lock().lying_syncs = true;
     }
 
     /// From now on every write fails after a part of it was written.
@@ -423,6 +429,9 @@ impl DiskFile for FaultFile {
             return Err(io::Error::other("injected sync failure"));
         }
         state.syncs += 1;
+        if state.lying_syncs {
+            return Ok(());
+        }
         state
             .operations
             .push(format!("sync {}", self.path.display()));

@@ -13,7 +13,7 @@ pub struct LogOptions {
     pub batch_bytes_max: u64,
     /// Largest payload of one entry, in bytes. Default 32 MiB.
     pub entry_bytes_max: u64,
-    /// Recent entries held in memory for each group, in bytes. Entries not yet on disk come on top. Default 4 MiB.
+    /// Recent entries held in memory for each group, in bytes. Entries not yet on disk come on top. Default 2 MiB.
     pub group_cache_bytes_max: u64,
     /// How long to wait before a write that found the disk full is tried again. Default 250 ms.
     pub space_retry_interval: Duration,
@@ -25,7 +25,7 @@ impl Default for LogOptions {
             segment_bytes_max: 64 << 20,
             batch_bytes_max: 8 << 20,
             entry_bytes_max: 32 << 20,
-            group_cache_bytes_max: 4 << 20,
+            group_cache_bytes_max: 2 << 20,
             space_retry_interval: Duration::from_millis(250),
         }
     }

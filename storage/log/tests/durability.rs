@@ -242,6 +242,18 @@ fn failing_write_stops_the_log() {
     assert_eq!(report.entries, 3);
 }
 
+#[test]
+fn entries_lost_by_a_lying_disk_are_noticed_by_these_checks() {
+    let disk = FaultDisk::new();
+    let (log, _) = open(&disk);
+    append_range(&group(&log, 1), 0..3);
+    disk.lie_about_syncs();
+    append_range(&group(&log, 1), 3..6);
+    let (log, _) = open(&disk.lose_power_and_everything_unsynced());
+    let held = read_all(&group(&log, 1)).len();
+    assert_eq!(held, 3, "three acknowledged entries are gone");
+}
+
 struct Flag(AtomicBool);
 
 impl Wake for Flag {

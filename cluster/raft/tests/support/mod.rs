@@ -1,0 +1,157 @@
+//! What the tests of groups share: a machine that is durable when told to, on a disk that fails when told to.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use ringtail_log::{FaultDisk, LogOptions, SegmentLog};
+use ringtail_proto::{GroupId, NodeId};
+use ringtail_raft::{
+    Body, Committed, Floor, Group, LogPosition, Machine, MachineError, RaftNode, RaftOptions,
+};
+use tokio::sync::Semaphore;
+
+pub(crate) const NODE: NodeId = NodeId(1);
+pub(crate) const GROUP: GroupId = GroupId(1);
+
+/// What a machine has on its disk; outlives the machine.
+pub(crate) type Store = Arc<Mutex<Saved>>;
+
+#[derive(Clone, Default)]
+pub(crate) struct Saved {
+    pub(crate) floor: Floor,
+    pub(crate) commands: Vec<(LogPosition, Bytes)>,
+}
+
+/// Remembers every command; replies with how many there were before it.
+pub(crate) struct TestMachine {
+    store: Store,
+    memory: Mutex<Saved>,
+    /// Apply waits here for a permit for each call.
+    pub(crate) gate: Semaphore,
+}
+
+impl TestMachine {
+    pub(crate) fn open(store: &Store) -> Arc<Self> {
+        Arc::new(Self {
+            store: store.clone(),
+            memory: Mutex::new(store.lock().clone()),
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+        })
+    }
+
+    /// Makes everything applied so far durable and says up to where that is.
+    pub(crate) fn save(&self) -> Option<LogPosition> {
+        let memory = self.memory.lock().clone();
+        let floor = memory.floor.position;
+        *self.store.lock() = memory;
+        floor
+    }
+
+    pub(crate) fn commands(&self) -> Vec<Bytes> {
+        let memory = self.memory.lock();
+        let commands = memory.commands.iter();
+        commands.map(|(_, command)| command.clone()).collect()
+    }
+
+    /// How often the command was applied.
+    pub(crate) fn count(&self, command: &Bytes) -> usize {
+        self.commands()
+            .iter()
+            .filter(|other| *other == command)
+            .count()
+    }
+
+    pub(crate) fn close_gate(&self) {
+        self.gate.forget_permits(Semaphore::MAX_PERMITS);
+    }
+}
+
+#[async_trait]
+impl Machine for TestMachine {
+    async fn floor(&self) -> Result<Floor, MachineError> {
+        Ok(self.memory.lock().floor.clone())
+    }
+
+    async fn apply(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, MachineError> {
+        self.gate
+            .acquire()
+            .await
+            .map_err(MachineError::new)?
+            .forget();
+        let mut memory = self.memory.lock();
+        let mut replies = Vec::new();
+        for entry in entries {
+            let last = memory.floor.position;
+            let expected = last.map_or(0, |last| last.index.0 + 1);
+            if entry.position.index.0 != expected {
+                let text = format!("entry {} came after {last:?}", entry.position);
+                return Err(MachineError::new(text));
+            }
+            memory.floor.position = Some(entry.position);
+            replies.push(match entry.body {
+                Body::Blank => Bytes::new(),
+                Body::Membership(bytes) => {
+                    memory.floor.membership = Some(bytes);
+                    Bytes::new()
+                }
+                Body::Command(command) if command == "fail" => {
+                    return Err(MachineError::new("told to fail"));
+                }
+                Body::Command(command) => {
+                    let before = memory.commands.len().to_string();
+                    memory.commands.push((entry.position, command));
+                    Bytes::from(before)
+                }
+            });
+        }
+        Ok(replies)
+    }
+}
+
+pub(crate) fn open_log(disk: &FaultDisk) -> Arc<SegmentLog> {
+    let options = LogOptions {
+        segment_bytes_max: 8192,
+        group_cache_bytes_max: 1024,
+        space_retry_interval: std::time::Duration::from_millis(1),
+        ..LogOptions::default()
+    };
+    let disk = Arc::new(disk.clone());
+    SegmentLog::open(disk, Path::new("/log"), options)
+        .unwrap()
+        .0
+}
+
+pub(crate) fn start_node(disk: &FaultDisk) -> RaftNode {
+    RaftNode::start(RaftOptions::new(NODE), open_log(disk)).unwrap()
+}
+
+/// Opens the group as the only member, ready to serve.
+pub(crate) async fn open_single(node: &RaftNode, machine: &Arc<TestMachine>) -> Group {
+    let group = node.open_group(GROUP, machine.clone()).await.unwrap();
+    group.initialize_single().await.unwrap();
+    group.ready().await.unwrap();
+    group
+}
+
+pub(crate) fn command(number: u64) -> Bytes {
+    Bytes::from(format!(
+        "command {number} {}",
+        "x".repeat((number % 90) as usize)
+    ))
+}
+
+/// Proposes and waits until it is applied.
+pub(crate) async fn apply(group: &Group, command: Bytes) -> Bytes {
+    let proposal = group.propose(command).await.unwrap();
+    proposal.applied().await.unwrap().reply
+}
+
+pub(crate) async fn apply_range(group: &Group, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        apply(group, command(number)).await;
+    }
+}
