@@ -171,9 +171,9 @@ test("everything can be reached by keyboard alone", async () => {
   await page.locator("#chart").focus();
   await page.keyboard.press("ArrowRight");
   await page.keyboard.press("ArrowRight");
-  await page.locator(".tip").filter({ hasText: "18" }).waitFor();
+  await page.locator(".tip-box").filter({ hasText: "18" }).waitFor();
   await page.keyboard.press("Escape");
-  await page.locator(".tip").waitFor({ state: "detached" });
+  await page.locator(".tip-box").waitFor({ state: "detached" });
 
   await page.getByTestId("site-picker").focus();
   await page.keyboard.press("Enter");
