@@ -30,6 +30,8 @@ mod site_gauge;
 mod sites;
 mod spawner;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use clock::{Clock, SystemClock};
 pub use duties::DutyReport;

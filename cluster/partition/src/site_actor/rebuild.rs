@@ -68,7 +68,10 @@ impl<M: SiteMachine> SiteActor<M> {
             self.state = Some(state);
             return Ok(());
         }
-        let (from, to) = (LogIndex(stored.0 + 1), applied);
+        // Entries between the rows and the first dirty one are of other sites, and the log may have given them up.
+        let dirty = self.gauge.read().dirty_since;
+        let next = LogIndex(stored.0 + 1);
+        let (from, to) = (dirty.map_or(next, |dirty| dirty.max(next)), applied);
         let Some(older) = older else {
             return Err(LoadStop::Behind { from, to });
         };

@@ -1,0 +1,9 @@
+//! The partition over a small machine that adds numbers, on a log in memory that outlives its processes.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod adding_machine;
+mod crashes;
+mod duties;
+mod poison;
+mod sites;
+mod world;

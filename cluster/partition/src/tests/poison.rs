@@ -1,0 +1,209 @@
+//! Entries that cannot be applied, and states that were lost.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use ringtail_checkpoint::StoreError;
+use ringtail_proto::Verdict::{Accepted, Duplicate};
+use ringtail_raft::{Body, Machine as _};
+
+use super::{
+    adding_machine::{PANIC, POISONED, REFUSE},
+    world::{TestEvent, World, add, run},
+};
+
+#[test]
+fn a_poisoned_entry_is_skipped_for_its_site_alone() {
+    for action in [PANIC, REFUSE] {
+        run(async {
+            let world = World::new();
+            let process = world.start().await;
+            process.apply(world.log.append_events(&[add(1, 1)])).await;
+            process
+                .apply(world.log.append_events(&[add(1, 2), add(2, 2)]))
+                .await;
+            // Half of the site's slice is applied when it fails; another slice of the site stands behind.
+            let events = [add(1, 3), TestEvent(1, 4, 4, action), add(2, 5), add(1, 6)];
+            let verdicts = process.apply(world.log.append_events(&events)).await;
+            assert_eq!(verdicts, [POISONED, POISONED, Accepted, POISONED]);
+            let verdicts = process
+                .apply(world.log.append_events(&[add(1, 3), add(1, 2)]))
+                .await;
+            assert_eq!(verdicts, [Accepted, Duplicate]);
+            let sum = process.sum(1).await;
+            assert_eq!((sum.sum, sum.count, sum.poisoned), (6, 3, 1));
+            assert_eq!(process.sum(2).await.sum, 7);
+            assert_eq!(world.log.reads.load(Ordering::Relaxed), 1);
+        });
+    }
+}
+
+#[test]
+fn a_replay_skips_what_was_poisoned_before() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        for id in 1..=9 {
+            let action = if id % 3 == 0 { PANIC } else { 0 };
+            process
+                .apply(world.log.append_events(&[TestEvent(1, id, id, action)]))
+                .await;
+        }
+        let before = (process.sum(1).await, process.hash(1).await);
+        assert_eq!((before.0.sum, before.0.poisoned), (27, 3));
+        process.kill().await;
+        let process = world.start().await;
+        assert_eq!((process.sum(1).await, process.hash(1).await), before);
+    });
+}
+
+#[test]
+fn a_clean_site_is_rebuilt_without_the_log() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        process.apply(world.log.append_events(&[add(1, 1)])).await;
+        world.pass(20);
+        assert_eq!(process.duties().await.checkpoints, 1);
+        process
+            .apply(world.log.append_events(&[TestEvent(1, 2, 2, PANIC)]))
+            .await;
+        assert_eq!(process.sum(1).await.sum, 1);
+        assert_eq!(world.log.reads.load(Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
+fn a_dead_actor_is_replaced_and_catches_up() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        for id in 1..=5 {
+            process.apply(world.log.append_events(&[add(1, id)])).await;
+        }
+        process.machine.kills_actor.store(true, Ordering::Relaxed);
+        let verdicts = process
+            .apply(world.log.append_events(&[add(1, 6), add(1, 1)]))
+            .await;
+        assert_eq!(verdicts, [Accepted, Duplicate]);
+        assert_eq!(process.sum(1).await.sum, 21);
+        assert_eq!(world.log.reads.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn a_checkpoint_that_fails_half_way_loses_nothing() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        process
+            .apply(world.log.append_events(&[add(1, 1), add(2, 1)]))
+            .await;
+        process
+            .machine
+            .panics_at_checkpoint
+            .store(true, Ordering::Relaxed);
+        world.pass(20);
+        let report = process.duties().await;
+        assert_eq!((report.checkpoints, report.checkpoint_failures), (1, 1));
+        assert!(
+            !report.has_raised_floor,
+            "one site is still dirty at the first entry"
+        );
+        let verdicts = process
+            .apply(world.log.append_events(&[add(1, 1), add(1, 2)]))
+            .await;
+        assert_eq!(verdicts, [Duplicate, Accepted]);
+        let report = process.duties().await;
+        assert_eq!((report.checkpoints, report.has_raised_floor), (1, true));
+        assert_eq!(process.sum(1).await.sum, 3);
+    });
+}
+
+#[test]
+fn a_full_disk_keeps_states_in_memory_until_there_is_room() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        process.apply(world.log.append_events(&[add(1, 1)])).await;
+        world.memory.fail_with(Some(StoreError::Full {
+            free_bytes: 0,
+            reserve_bytes: 1,
+        }));
+        world.pass(20);
+        let report = process.duties().await;
+        assert_eq!(
+            (report.checkpoint_failures, report.has_raised_floor),
+            (1, false)
+        );
+        process.apply(world.log.append_events(&[add(1, 2)])).await;
+        assert_eq!(process.sum(1).await.sum, 3);
+        world.memory.fail_with(None);
+        let report = process.duties().await;
+        assert_eq!((report.checkpoints, report.has_raised_floor), (1, true));
+        assert_eq!(
+            process.machine.loads.load(Ordering::Relaxed),
+            1,
+            "never reloaded"
+        );
+    });
+}
+
+#[test]
+fn a_failed_persist_raises_no_floor() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        process.apply(world.log.append_events(&[add(1, 1)])).await;
+        world.pass(20);
+        process
+            .partition
+            .checkpoint_site(ringtail_proto::SiteId(1))
+            .await
+            .unwrap();
+        let cause = "disk".to_owned();
+        world.memory.fail_with(Some(StoreError::Poisoned { cause }));
+        process.duties.run_once(false).await.unwrap_err();
+        assert_eq!(world.log.floor.load(Ordering::Relaxed), 0);
+        assert_eq!(process.partition.floor(), None);
+        process.kill().await;
+        world.memory.crash(0);
+        let process = world.start().await;
+        assert_eq!(process.sum(1).await.sum, 1);
+    });
+}
+
+#[test]
+fn broken_entries_are_skipped_and_newer_ones_stop_the_partition() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        for bytes in [&b""[..], b"\x01\xff\xff\xff", b"\x01"] {
+            let entry = world.log.append(Body::Command(Bytes::from_static(bytes)));
+            assert_eq!(process.apply(entry).await, []);
+        }
+        process.apply(world.log.append_events(&[add(1, 1)])).await;
+        assert_eq!(process.sum(1).await.sum, 1);
+        let newer = world.log.append(Body::Command(Bytes::from_static(b"\x63")));
+        let error = process.raft.apply(vec![newer]).await.unwrap_err();
+        assert!(error.to_string().contains("version 99"), "{error}");
+        let next = world.log.append_events(&[add(1, 2)]);
+        process.raft.apply(vec![next]).await.unwrap_err();
+        assert_eq!(
+            process.sum(1).await.sum,
+            1,
+            "nothing is applied after a gap"
+        );
+    });
+}
+
+#[test]
+fn a_command_is_answered_with_one_code() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        let verdicts = process.apply(world.log.append_command(1)).await;
+        assert_eq!(verdicts, [Accepted]);
+        assert_eq!(process.sum(1).await.commands, 1);
+    });
+}
