@@ -19,7 +19,7 @@ import { Setup } from "./setup";
 import { SitePicker } from "./site_picker";
 
 /** Reports over today follow the visitors, but not with every single one. */
-const refreshMsMin = 10_000;
+const refreshMsMin = 5_000;
 const latestDaysMax = 60;
 
 export function Dashboard(props: {
@@ -107,17 +107,21 @@ export function Dashboard(props: {
     if (found && isEmpty() && !props.view.period) setLatest({ domain: props.site.domain, range: found });
   });
 
-  // Numbers that can still move, move.
+  // Numbers that can still move, move: at once, or as soon as the last time is long enough ago.
   let refreshed = Date.now();
+  let waiting: ReturnType<typeof setTimeout> | undefined;
+  const canMove = (): boolean => isNew() || (range()?.to ?? today()) >= today();
   const refresh = (): void => {
-    const now = Date.now();
-    const covers = range();
-    const canMove = !covers || covers.to >= today() || isNew();
-    setClock(new Date(now));
-    if (!canMove || now - refreshed < (isNew() ? 0 : refreshMsMin)) return;
-    refreshed = now;
-    setPulse((pulse) => pulse + 1);
+    setClock(new Date());
+    if (!canMove() || waiting !== undefined) return;
+    const waitMs = isNew() ? 0 : Math.max(0, refreshed + refreshMsMin - Date.now());
+    waiting = setTimeout(() => {
+      waiting = undefined;
+      refreshed = Date.now();
+      if (canMove()) setPulse((pulse) => pulse + 1);
+    }, waitMs);
   };
+  onCleanup(() => clearTimeout(waiting));
   const realtime = createRealtime(() => props.site.domain, refresh);
   const ticking = setInterval(() => setClock(new Date()), 60_000);
   onCleanup(() => clearInterval(ticking));
