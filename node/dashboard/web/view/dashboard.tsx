@@ -48,7 +48,12 @@ export function Dashboard(props: {
     return { ...frame(), metrics: metricNames, ...(compare && { include: { compare: [compare.from, compare.to] } }) };
   }, pulse);
   const totalRow = createMemo(() => total.answer()?.results[0] ?? null);
-  const isEmpty = (): boolean => total.answer() !== null && !total.isLoading() && (totalRow()?.metrics.slice(0, 3).every((value) => !value) ?? true);
+  // Said only of the range that is chosen now, not of one whose numbers still stand there while the next ones come.
+  const isEmpty = createMemo((): boolean => {
+    const asked = total.asked();
+    if (!asked || asked.site_id !== frame().site_id || String(asked.date_range) !== String(frame().date_range)) return false;
+    return totalRow()?.metrics.slice(0, 3).every((value) => !value) ?? true;
+  });
 
   // All time has no first day until the node has said so.
   const drawn = createMemo((): Range | null => {
@@ -204,7 +209,7 @@ export function Dashboard(props: {
               </Show>
             </div>
           </section>
-          <div class="panels">
+          <div class="panels" classList={{ "is-empty": isEmpty() }}>
             <For each={panels}>{(panel) => <Panel panel={panel} frame={frame()} visitors={totalRow()?.metrics[0] ?? null} pulse={pulse} />}</For>
           </div>
         </Show>
