@@ -1,10 +1,13 @@
 //! The actor that turns one group's submissions into entries.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, WrapFuture as _,
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
+    WrapFuture as _,
 };
+use bytes::Bytes;
+use futures::{FutureExt as _, future::ready};
 use ringtail_proto::{GroupId, UnixMillis};
 use tokio::sync::oneshot;
 
@@ -17,24 +20,24 @@ use crate::{
 /// One group's batcher. While the pipeline is full, submissions gather, so entries grow with the load and a single
 /// event never waits for company.
 pub(crate) struct Batcher {
-    pub(crate) group: GroupId,
-    pub(crate) log: Arc<dyn ReplicatedLog>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) options: RouterOptions,
-    pub(crate) metrics: Arc<ReplicateMetrics>,
-    pub(crate) queue: Queue,
-    pub(crate) pipeline: Pipeline,
+    group: GroupId,
+    log: Arc<dyn ReplicatedLog>,
+    clock: Arc<dyn Clock>,
+    options: RouterOptions,
+    metrics: Arc<ReplicateMetrics>,
+    queue: Queue,
+    pipeline: Pipeline,
     /// The last stamp given; see [`Batcher::next_stamp`].
-    pub(crate) stamp: UnixMillis,
+    stamp: UnixMillis,
     /// Nothing more is taken.
-    pub(crate) is_draining: bool,
+    is_draining: bool,
     /// Those who wait until nothing is left.
-    pub(crate) drained: Vec<oneshot::Sender<()>>,
+    drained: Vec<oneshot::Sender<()>>,
 }
 
 /// What is on its way.
 #[derive(Default)]
-pub(crate) struct Pipeline {
+struct Pipeline {
     /// An entry is being handed to the log; the next waits, so that entries keep their order.
     is_proposing: bool,
     /// A message to look at the queue is in the mailbox.
@@ -75,19 +78,17 @@ pub(crate) struct Drain(pub(crate) oneshot::Sender<()>);
 #[rtype(result = "()")]
 struct Wake;
 
-/// An entry has left the first part of the pipeline, or both.
+/// Stop now. What is left is answered as it is dropped.
 #[derive(Message)]
 #[rtype(result = "()")]
-enum Progress {
-    Committed,
-    Applied,
-}
+pub(crate) struct Stop;
 
 impl Actor for Batcher {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.set_mailbox_capacity(self.options.mailbox_submissions_max);
+        // The places in line bound the submissions; the mailbox only has to be no narrower.
+        context.set_mailbox_capacity(self.options.group_submissions_max);
     }
 }
 
@@ -122,19 +123,6 @@ impl Handler<Wake> for Batcher {
     }
 }
 
-impl Handler<Progress> for Batcher {
-    type Result = ();
-
-    fn handle(&mut self, progress: Progress, context: &mut Self::Context) {
-        match progress {
-            Progress::Committed => self.pipeline.uncommitted -= 1,
-            Progress::Applied => self.pipeline.unapplied -= 1,
-        }
-        self.propose_next(context);
-        self.finish_draining();
-    }
-}
-
 impl Handler<Drain> for Batcher {
     type Result = ();
 
@@ -146,7 +134,36 @@ impl Handler<Drain> for Batcher {
     }
 }
 
+impl Handler<Stop> for Batcher {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, context: &mut Self::Context) {
+        context.stop();
+    }
+}
+
 impl Batcher {
+    pub(crate) fn new(
+        group: GroupId,
+        log: Arc<dyn ReplicatedLog>,
+        clock: Arc<dyn Clock>,
+        options: RouterOptions,
+        metrics: Arc<ReplicateMetrics>,
+    ) -> Self {
+        Self {
+            group,
+            log,
+            clock,
+            options,
+            metrics,
+            queue: Queue::default(),
+            pipeline: Pipeline::default(),
+            stamp: UnixMillis(0),
+            is_draining: false,
+            drained: Vec::new(),
+        }
+    }
+
     fn propose_next(&mut self, context: &mut Context<Self>) {
         if !self.pipeline.has_room(&self.options) {
             return;
@@ -160,17 +177,19 @@ impl Batcher {
         self.pipeline.is_proposing = true;
         self.pipeline.uncommitted += 1;
         self.pipeline.unapplied += 1;
-        let proposing = self.log.propose(entry.bytes);
         let waiting = entry.waiting;
-        let proposing = proposing
-            .into_actor(self)
-            .map(|proposed, batcher, context| {
-                batcher.pipeline.is_proposing = false;
-                batcher.follow(proposed, waiting, context);
-                batcher.propose_next(context);
-                batcher.finish_draining();
-            });
-        context.spawn(proposing);
+        let proposing = self.log.propose(entry.bytes).into_actor(self);
+        context.spawn(proposing.map(|proposed, batcher, context| {
+            batcher.pipeline.is_proposing = false;
+            match proposed {
+                Ok(proposed) => batcher.follow(proposed, waiting, context),
+                Err(error) => {
+                    batcher.pipeline.uncommitted -= 1;
+                    batcher.finish(waiting, Err(error), context);
+                }
+            }
+            batcher.propose_next(context);
+        }));
     }
 
     /// The clock may jump back and another node may have led before: the stamp never falls.
@@ -180,48 +199,62 @@ impl Batcher {
 
     /// Answers an entry's submissions as it commits and is applied.
     fn follow(
-        &mut self,
-        proposed: Result<Box<dyn Proposed>, RouteError>,
+        &self,
+        mut proposed: Box<dyn Proposed>,
         mut waiting: Waiting,
         context: &mut Context<Self>,
     ) {
-        let mut proposed = match proposed {
-            Ok(proposed) => proposed,
+        let begin = self.clock.elapsed();
+        let committing = async move {
+            let committed = proposed.committed().await;
+            (proposed, committed)
+        };
+        let following =
+            committing
+                .into_actor(self)
+                .then(move |(proposed, committed), batcher, context| {
+                    batcher.pipeline.uncommitted -= 1;
+                    waiting.answer_committed(&committed);
+                    batcher.propose_next(context);
+                    let applying = match committed {
+                        Ok(()) => {
+                            batcher.metrics.committed(batcher.since(begin));
+                            proposed.applied()
+                        }
+                        Err(error) => ready(Err(error)).boxed(),
+                    };
+                    applying
+                        .into_actor(batcher)
+                        .map(move |applied, batcher, context| {
+                            batcher.metrics.applied(batcher.since(begin));
+                            batcher.finish(waiting, applied, context);
+                        })
+                });
+        context.spawn(following);
+    }
+
+    /// Answers an entry's submissions for good.
+    fn finish(
+        &mut self,
+        waiting: Waiting,
+        applied: Result<Bytes, RouteError>,
+        context: &mut Context<Self>,
+    ) {
+        self.pipeline.unapplied -= 1;
+        match applied {
+            Ok(reply) => waiting.answer_applied(reply),
             Err(error) => {
                 self.metrics.failed(&error);
+                tracing::warn!(group = %self.group, %error, "entry is not known to be applied");
                 waiting.refuse(&error);
-                self.pipeline.uncommitted -= 1;
-                self.pipeline.unapplied -= 1;
-                return;
             }
-        };
-        let (metrics, clock) = (Arc::clone(&self.metrics), Arc::clone(&self.clock));
-        let batcher = context.address();
-        let begin = clock.elapsed();
-        actix_rt::spawn(async move {
-            let committed = proposed.committed().await;
-            waiting.answer_committed(&committed);
-            batcher.do_send(Progress::Committed);
-            let applied = match committed {
-                Ok(()) => {
-                    metrics.committed(clock.elapsed().saturating_sub(begin));
-                    proposed.applied().await
-                }
-                Err(error) => Err(error),
-            };
-            match applied {
-                Ok(reply) => {
-                    metrics.applied(clock.elapsed().saturating_sub(begin));
-                    waiting.answer_applied(reply);
-                }
-                Err(error) => {
-                    metrics.failed(&error);
-                    tracing::warn!(%error, "entry is not known to be applied");
-                    waiting.refuse(&error);
-                }
-            }
-            batcher.do_send(Progress::Applied);
-        });
+        }
+        self.propose_next(context);
+        self.finish_draining();
+    }
+
+    fn since(&self, begin: Duration) -> Duration {
+        self.clock.elapsed().saturating_sub(begin)
     }
 
     fn finish_draining(&mut self) {

@@ -12,6 +12,7 @@ mod budget;
 mod clock;
 mod error;
 mod gate;
+mod line;
 mod options;
 mod queue;
 mod replicated_log;

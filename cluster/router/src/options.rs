@@ -13,8 +13,8 @@ pub struct RouterOptions {
     pub entries_in_flight_max: usize,
     /// Entries of one group that are on disk but not applied.
     pub entries_unapplied_max: usize,
-    /// Submissions that wait in one group's mailbox.
-    pub mailbox_submissions_max: usize,
+    /// Submissions of one group that wait for their entry.
+    pub group_submissions_max: usize,
     /// Events of one site between submission and verdict.
     pub site_events_in_flight_max: usize,
     /// Bytes of all sites between submission and verdict.
@@ -28,7 +28,7 @@ impl Default for RouterOptions {
             batch_bytes_max: 4 << 20,
             entries_in_flight_max: 4,
             entries_unapplied_max: 32,
-            mailbox_submissions_max: 4_096,
+            group_submissions_max: 16_384,
             site_events_in_flight_max: 65_536,
             bytes_in_flight_max: 256 << 20,
         }
@@ -50,7 +50,7 @@ impl RouterOptions {
                 self.entries_unapplied_max,
                 self.entries_in_flight_max,
             ),
-            ("mailbox_submissions_max", self.mailbox_submissions_max, 1),
+            ("group_submissions_max", self.group_submissions_max, 1),
             (
                 "site_events_in_flight_max",
                 self.site_events_in_flight_max,

@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use actix::{Actor as _, Addr, dev::SendError};
 use actix_rt::{Arbiter, ArbiterHandle};
 use arc_swap::ArcSwap;
+use futures::future::join_all;
 use parking_lot::Mutex;
 use ringtail_proto::{
-    Event, GroupId, SiteId, UnixMillis,
+    Event, GroupId, SiteId,
     stored::{ImportMark, SiteCommand},
 };
 use ringtail_ring::SlotTable;
@@ -15,9 +16,10 @@ use tokio::sync::oneshot;
 
 use crate::{
     Clock, CommandSubmission, IngestGate, ReplicatedLog, RouteError, RouterOptions, Submission,
-    batcher::{Batcher, Drain, Pipeline, Started, Submit},
+    batcher::{Batcher, Drain, Started, Stop, Submit},
     budget::{Budget, Charge},
-    queue::{Item, Queue},
+    line::Line,
+    queue::Item,
     stage_metrics::{ReplicateMetrics, RouteMetrics},
     submission::Ticket,
     weight::bytes_of,
@@ -54,11 +56,28 @@ struct Inner {
     options: RouterOptions,
     slots: ArcSwap<SlotTable>,
     /// By group, ascending.
-    batchers: Vec<(GroupId, Addr<Batcher>)>,
+    lanes: Vec<Lane>,
     budget: Arc<Budget>,
     gate: Arc<IngestGate>,
     metrics: RouteMetrics,
     own_arbiters: Mutex<Vec<Arbiter>>,
+}
+
+/// One group's batcher and the line in front of it.
+struct Lane {
+    group: GroupId,
+    batcher: Addr<Batcher>,
+    line: Line,
+}
+
+impl Lane {
+    fn enqueue(&self, item: Item) -> Result<(), RouteError> {
+        match self.batcher.try_send(Submit(item)) {
+            Ok(()) => Ok(()),
+            Err(SendError::Full(_)) => Err(self.line.busy()),
+            Err(SendError::Closed(_)) => Err(RouteError::Stopping),
+        }
+    }
 }
 
 impl Router {
@@ -74,6 +93,9 @@ impl Router {
         spawning: Spawning,
     ) -> Result<Self, RouteError> {
         options.check()?;
+        let mut groups: Vec<_> = routes.iter().map(|route| route.group).collect();
+        groups.sort_unstable();
+        check_slots(&slots, |group| groups.binary_search(&group).is_ok())?;
         let (own_arbiters, handles) = match spawning {
             Spawning::OwnArbiters(count) => {
                 let arbiters: Vec<_> = (0..count.max(1)).map(|_| Arbiter::new()).collect();
@@ -84,37 +106,31 @@ impl Router {
             Spawning::CurrentThread => (Vec::new(), Vec::new()),
         };
         let metrics = Arc::new(ReplicateMetrics::new());
-        let mut batchers = Vec::with_capacity(routes.len());
-        for (position, route) in routes.into_iter().enumerate() {
-            let batcher = Batcher {
-                group: route.group,
-                log: route.log,
-                clock: Arc::clone(&clock),
-                options,
-                metrics: Arc::clone(&metrics),
-                queue: Queue::default(),
-                pipeline: Pipeline::default(),
-                stamp: UnixMillis(0),
-                is_draining: false,
-                drained: Vec::new(),
-            };
-            let address = match handles.get(position % handles.len().max(1)) {
+        let mut lanes = Vec::with_capacity(routes.len());
+        for (position, GroupRoute { group, log }) in routes.into_iter().enumerate() {
+            let (clock, metrics) = (Arc::clone(&clock), Arc::clone(&metrics));
+            let batcher = Batcher::new(group, log, clock, options, metrics);
+            let batcher = match handles.get(position % handles.len().max(1)) {
                 Some(arbiter) => Batcher::start_in_arbiter(arbiter, |_| batcher),
                 None => batcher.start(),
             };
-            address
+            batcher
                 .send(Started)
                 .await
                 .map_err(|_| RouteError::Stopping)?;
-            batchers.push((route.group, address));
+            let line = Line::new(group, options.group_submissions_max);
+            lanes.push(Lane {
+                group,
+                batcher,
+                line,
+            });
         }
-        batchers.sort_by_key(|(group, _)| *group);
-        check_routes(&batchers, &slots)?;
+        lanes.sort_by_key(|lane| lane.group);
         Ok(Self {
             inner: Arc::new(Inner {
                 options,
                 slots: ArcSwap::from_pointee(slots),
-                batchers,
+                lanes,
                 budget: Budget::new(&options),
                 gate: Arc::default(),
                 metrics: RouteMetrics::new(),
@@ -128,7 +144,7 @@ impl Router {
     /// # Errors
     /// When a slot's group has no route; the former table stays.
     pub fn set_slots(&self, slots: SlotTable) -> Result<(), RouteError> {
-        check_routes(&self.inner.batchers, &slots)?;
+        check_slots(&slots, |group| self.lane(group).is_ok())?;
         self.inner.slots.store(Arc::new(slots));
         Ok(())
     }
@@ -184,16 +200,19 @@ impl Router {
     /// Returns false when the deadline came first.
     pub async fn shutdown(&self, deadline: Duration) -> bool {
         self.inner.gate.stop();
-        let draining = self.inner.batchers.iter().map(|(_, batcher)| {
+        let draining = self.inner.lanes.iter().map(|lane| {
             let (sender, done) = oneshot::channel();
-            batcher.do_send(Drain(sender));
+            lane.batcher.do_send(Drain(sender));
             done
         });
-        let drained = futures::future::join_all(draining.collect::<Vec<_>>());
+        let drained = join_all(draining.collect::<Vec<_>>());
         let is_drained = tokio::time::timeout(deadline, drained).await.is_ok();
         if !is_drained {
             tracing::warn!(?deadline, "router stops with entries in flight");
         }
+        let stopping = self.inner.lanes.iter().map(|lane| lane.batcher.send(Stop));
+        // A batcher that is gone has stopped.
+        drop(join_all(stopping.collect::<Vec<_>>()).await);
         let arbiters = std::mem::take(&mut *self.inner.own_arbiters.lock());
         let joined = tokio::task::spawn_blocking(move || {
             for arbiter in arbiters {
@@ -232,18 +251,18 @@ impl Router {
                 bytes_max: batch_bytes_max,
             });
         }
-        let group = self.group_of(site);
-        let (ticket, submission) = Ticket::for_events(group, self.charge(site, count, bytes)?);
-        self.enqueue(
-            group,
-            Item::Events {
-                site,
-                events,
-                import,
-                bytes,
-                ticket,
-            },
-        )?;
+        let lane = self.lane(self.group_of(site))?;
+        let charge = self.charge(site, count, bytes)?;
+        let place = lane.line.take_place()?;
+        let (ticket, submission) = Ticket::for_events(lane.group, charge);
+        lane.enqueue(Item::Events {
+            site,
+            events,
+            import,
+            bytes,
+            ticket,
+            place,
+        })?;
         self.inner.metrics.submitted(count, self.bytes_in_flight());
         Ok(submission)
     }
@@ -254,10 +273,15 @@ impl Router {
         command: SiteCommand,
     ) -> Result<CommandSubmission, RouteError> {
         self.inner.gate.check_commands()?;
-        let group = self.group_of(site);
+        let lane = self.lane(self.group_of(site))?;
         let charge = self.charge(site, 0, COMMAND_BYTES)?;
-        let (ticket, submission) = Ticket::for_command(group, charge);
-        self.enqueue(group, Item::Command { command, ticket })?;
+        let place = lane.line.take_place()?;
+        let (ticket, submission) = Ticket::for_command(lane.group, charge);
+        lane.enqueue(Item::Command {
+            command,
+            ticket,
+            place,
+        })?;
         Ok(submission)
     }
 
@@ -265,20 +289,11 @@ impl Router {
         self.inner.budget.charge(site, events, bytes)
     }
 
-    fn enqueue(&self, group: GroupId, item: Item) -> Result<(), RouteError> {
-        let submissions_max = self.inner.options.mailbox_submissions_max;
-        match self.batcher(group)?.try_send(Submit(item)) {
-            Ok(()) => Ok(()),
-            Err(SendError::Full(_)) => Err(RouteError::GroupBusy {
-                group,
-                submissions_max,
-            }),
-            Err(SendError::Closed(_)) => Err(RouteError::Stopping),
-        }
-    }
-
-    fn batcher(&self, group: GroupId) -> Result<&Addr<Batcher>, RouteError> {
-        find_batcher(&self.inner.batchers, group).ok_or(RouteError::UnknownGroup(group))
+    fn lane(&self, group: GroupId) -> Result<&Lane, RouteError> {
+        let lanes = &self.inner.lanes;
+        let position = lanes.binary_search_by_key(&group, |lane| lane.group);
+        let lane = position.ok().and_then(|position| lanes.get(position));
+        lane.ok_or(RouteError::UnknownGroup(group))
     }
 
     fn count_refusal<T>(&self, result: Result<T, RouteError>) -> Result<T, RouteError> {
@@ -289,20 +304,16 @@ impl Router {
     }
 }
 
-fn check_routes(
-    batchers: &[(GroupId, Addr<Batcher>)],
-    slots: &SlotTable,
-) -> Result<(), RouteError> {
-    let mut groups = slots.partitions().into_keys();
-    match groups.find(|group| find_batcher(batchers, *group).is_none()) {
+/// Refuses a table that names a group without a route.
+fn check_slots(slots: &SlotTable, has_route: impl Fn(GroupId) -> bool) -> Result<(), RouteError> {
+    match slots
+        .partitions()
+        .into_keys()
+        .find(|group| !has_route(*group))
+    {
         Some(group) => Err(RouteError::UnknownGroup(group)),
         None => Ok(()),
     }
-}
-
-fn find_batcher(batchers: &[(GroupId, Addr<Batcher>)], group: GroupId) -> Option<&Addr<Batcher>> {
-    let position = batchers.binary_search_by_key(&group, |(group, _)| *group);
-    batchers.get(position.ok()?).map(|(_, batcher)| batcher)
 }
 
 fn bytes_of_mark(import: Option<&ImportMark>) -> usize {
