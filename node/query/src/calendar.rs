@@ -29,6 +29,11 @@ impl Calendar {
         }
     }
 
+    /// The IANA name of the zone.
+    pub(crate) fn name(&self) -> &str {
+        self.zone.iana_name().unwrap_or("UTC")
+    }
+
     /// What a local clock shows; instants beyond the calendar show its ends.
     pub(crate) fn local(&self, at: UnixMillis) -> DateTime {
         self.zone.to_datetime(timestamp(at))

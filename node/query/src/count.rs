@@ -1,18 +1,25 @@
 //! From a plan's span to rows of numbers.
 
-use ringtail_analytics::{Cell, CellTable, Dimension, Precision};
+use std::sync::Arc;
+
+use ringtail_analytics::{
+    Cell, CellTable, Dimension, Minute, Precision, RecentCell, RecentTable,
+};
 use ringtail_proto::{Text, UnixMillis};
 
 use crate::{
+    buckets::Bucket,
     cells::Cells,
     error::{QueryError, invalid},
     metric::{Metric, MetricValue, Shares},
     plan::{Grain, Plan, Span},
-    source::Minute,
+    source::GoalInfo,
 };
 
 /// Most rows that one query may count before pagination.
 const ROWS_MAX: usize = 1_000_000;
+/// The label of the visible remainder.
+pub(crate) const REMAINDER_LABEL: &str = "(other)";
 
 /// One row: a bucket of time, a value, and the numbers.
 #[derive(Clone, Debug)]
@@ -20,6 +27,8 @@ pub(crate) struct Row {
     /// Position among the span's buckets.
     pub(crate) bucket: usize,
     pub(crate) value: RowValue,
+    /// The value as it is shown; empty when the query has no dimension beside time.
+    pub(crate) label: String,
     pub(crate) metrics: Vec<MetricValue>,
 }
 
@@ -47,8 +56,9 @@ impl Counted {
         let dimension = plan.value.as_ref().map(|value| value.dimension);
         let minutes = match span.grain {
             Grain::Hours => Vec::new(),
-            Grain::Minutes | Grain::Recent => {
-                cells.source.minutes(span.range.start, span.range.end)
+            Grain::Minutes | Grain::Recent(_) => {
+                let range = span.range;
+                cells.source.minutes(range.start, range.end, cells.rows)?
             }
         };
         let counter = Counter {
@@ -62,6 +72,13 @@ impl Counted {
         } else {
             None
         };
+        let naming = Naming {
+            plan,
+            goals: match dimension {
+                Some(Dimension::Goal) => cells.source.goals(),
+                _ => Vec::new(),
+            },
+        };
         let mut counted = Self {
             rows: Vec::new(),
             errors: vec![0.0; plan.metrics.len()],
@@ -69,7 +86,7 @@ impl Counted {
         };
         for (position, bucket) in span.buckets.iter().enumerate() {
             let table = match dimension {
-                Some(dimension) => Some(counter.table(bucket.start, bucket.end, dimension)?),
+                Some(dimension) => Some(counter.table(bucket, dimension)?),
                 None => None,
             };
             let needs_total = table.is_none() || plan.metrics.contains(&Metric::ConversionRate);
@@ -80,16 +97,20 @@ impl Counted {
             };
             let shares = Shares::new(range.as_ref(), total.as_ref());
             match (&table, &total) {
-                (Some(table), _) => counted.add_table(plan, position, table, &shares)?,
+                (Some(Values::Cells(table)), _) => {
+                    let cells = table.cells().iter();
+                    let rest = table.remainder().map(|rest| (rest.values, &rest.cell));
+                    counted.add_values(&naming, position, cells, rest, &shares)?;
+                }
+                (Some(Values::Recent(cells, rest)), _) => {
+                    let rest = (!is_empty(rest)).then_some((1, rest));
+                    counted.add_values(&naming, position, cells.iter(), rest, &shares)?;
+                }
                 (None, Some(total)) => {
+                    // Empty buckets are left out of a series; a total is always told.
                     if plan.interval.is_none() || !is_empty(total) {
-                        counted.add(
-                            plan,
-                            position,
-                            RowValue::Text(Text::default()),
-                            total,
-                            &shares,
-                        )?;
+                        let value = RowValue::Text(Text::default());
+                        counted.add(plan, position, (value, String::new()), total, &shares)?;
                     }
                 }
                 (None, None) => {}
@@ -98,21 +119,24 @@ impl Counted {
         Ok(counted)
     }
 
-    fn add_table(
+    fn add_values<'a>(
         &mut self,
-        plan: &Plan,
+        naming: &Naming<'_>,
         bucket: usize,
-        table: &CellTable,
+        cells: impl Iterator<Item = &'a (Text, Cell)>,
+        rest: Option<(u64, &Cell)>,
         shares: &Shares,
     ) -> Result<(), QueryError> {
-        for (value, cell) in table.cells() {
+        for (value, cell) in cells {
             if !is_empty(cell) {
-                self.add(plan, bucket, RowValue::Text(value.clone()), cell, shares)?;
+                let name = (RowValue::Text(value.clone()), naming.label(value));
+                self.add(naming.plan, bucket, name, cell, shares)?;
             }
         }
-        if let Some(remainder) = table.remainder() {
-            self.remainder_values += remainder.values;
-            self.add(plan, bucket, RowValue::Remainder, &remainder.cell, shares)?;
+        if let Some((values, cell)) = rest {
+            self.remainder_values += values;
+            let name = (RowValue::Remainder, REMAINDER_LABEL.to_owned());
+            self.add(naming.plan, bucket, name, cell, shares)?;
         }
         Ok(())
     }
@@ -121,7 +145,7 @@ impl Counted {
         &mut self,
         plan: &Plan,
         bucket: usize,
-        value: RowValue,
+        (value, label): (RowValue, String),
         cell: &Cell,
         shares: &Shares,
     ) -> Result<(), QueryError> {
@@ -138,9 +162,43 @@ impl Counted {
         self.rows.push(Row {
             bucket,
             value,
+            label,
             metrics: metrics.map(|metric| metric.of(cell, shares)).collect(),
         });
         Ok(())
+    }
+}
+
+/// How values are shown.
+struct Naming<'a> {
+    plan: &'a Plan,
+    /// The site's goals, when they are the dimension.
+    goals: Vec<GoalInfo>,
+}
+
+impl Naming<'_> {
+    fn label(&self, value: &Text) -> String {
+        let goal = self.goals.iter().find(|goal| goal.id.to_string() == **value);
+        match (goal, &self.plan.value) {
+            (Some(goal), _) => goal.name.clone(),
+            (None, Some(shown)) => shown.label(value),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+/// The values of one bucket.
+enum Values {
+    Cells(Arc<CellTable>),
+    /// Of the last minutes, and what was counted together.
+    Recent(Vec<(Text, Cell)>, Cell),
+}
+
+fn cell_of(recent: &RecentCell) -> Cell {
+    Cell {
+        events: recent.events,
+        visitors: recent.visitors.clone(),
+        ..Cell::new(Precision::Value)
     }
 }
 
@@ -150,29 +208,30 @@ struct Counter<'a> {
     span: &'a Span,
     cells: &'a Cells<'a>,
     /// The span's minutes, unless it is counted from hours.
-    minutes: Vec<Minute>,
+    minutes: Vec<(UnixMillis, Minute)>,
 }
 
 impl Counter<'_> {
-    fn table(
-        &self,
-        start: UnixMillis,
-        end: UnixMillis,
-        dimension: Dimension,
-    ) -> Result<std::sync::Arc<CellTable>, QueryError> {
+    /// What a bucket says by value.
+    fn table(&self, bucket: &Bucket, dimension: Dimension) -> Result<Values, QueryError> {
         match self.span.grain {
-            Grain::Hours => self.cells.table(start, end, dimension),
-            Grain::Minutes | Grain::Recent => {
-                let recent = self.cells.source.recent(start, dimension);
-                match recent {
-                    Some(table) => Ok(std::sync::Arc::new(table)),
-                    None => invalid(format!(
-                        "{} is kept by hour only",
-                        self.plan.value.as_ref().map_or("", |value| &value.name)
-                    )),
-                }
+            Grain::Hours => {
+                let table = self.cells.table(bucket.start, bucket.end, dimension)?;
+                Ok(Values::Cells(table))
             }
+            Grain::Recent(table) => Ok(self.recent(table)),
+            Grain::Minutes => invalid("minutes are kept for the site as a whole"),
         }
+    }
+
+    /// What the last minutes say by value.
+    fn recent(&self, table: RecentTable) -> Values {
+        let since = self.span.range.start;
+        let (cells, rest) = self.cells.source.recent(table, since, self.plan.now);
+        let cells = cells
+            .into_iter()
+            .map(|(value, cell)| (value, cell_of(&cell)));
+        Values::Recent(cells.collect(), cell_of(&rest))
     }
 
     /// The site as a whole.
@@ -182,10 +241,10 @@ impl Counter<'_> {
             let total = table.get("").cloned();
             return Ok(total.unwrap_or_else(|| Cell::new(Precision::Total)));
         }
-        let first = self.minutes.partition_point(|minute| minute.start < start);
+        let first = self.minutes.partition_point(|(known, _)| *known < start);
         let within = self.minutes.iter().skip(first);
         let mut total = Cell::new(Precision::Total);
-        for minute in within.take_while(|minute| minute.start < end) {
+        for (_, minute) in within.take_while(|(known, _)| *known < end) {
             total.events += minute.events;
             total.pageviews += minute.pageviews;
             total.visitors.merge(&minute.visitors);

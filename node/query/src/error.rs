@@ -1,6 +1,6 @@
 //! What a query can be refused for.
 
-use ringtail_analytics::PageError;
+use ringtail_analytics::{PageError, StateError};
 use ringtail_proto::{ErrorKind, RowReadError, SiteRow};
 
 /// Why a query has no answer. Queries write nothing, so that asking again is always safe.
@@ -15,6 +15,9 @@ pub enum QueryError {
     /// The store did not answer.
     #[error(transparent)]
     Read(#[from] RowReadError),
+    /// The rows of an hour cannot be read.
+    #[error("minutes cannot be read: {0}")]
+    State(String),
     /// A page is damaged.
     #[error("the page in row {row:?} is damaged: {source}")]
     Page {
@@ -32,8 +35,14 @@ impl QueryError {
         match self {
             Self::Invalid(_) | Self::NotBuilt(_) => ErrorKind::InvalidRequest,
             Self::Read(_) => ErrorKind::Unavailable,
-            Self::Page { .. } => ErrorKind::Internal,
+            Self::State(_) | Self::Page { .. } => ErrorKind::Internal,
         }
+    }
+}
+
+impl From<StateError> for QueryError {
+    fn from(error: StateError) -> Self {
+        Self::State(error.to_string())
     }
 }
 

@@ -32,7 +32,7 @@ pub use error::QueryError;
 pub use realtime::realtime_visitors;
 pub use reports::Reports;
 pub use request::{Include, Pagination, QueryRequest};
-pub use source::{Minute, SiteInfo, SiteSource};
+pub use source::{GoalInfo, SiteInfo, SiteSource};
 
 /// Answers one query without a cache that outlives it; servers keep a [`Reports`] instead.
 ///

@@ -23,14 +23,19 @@ fn compare(left: &Row, right: &Row, order: &[OrderKey]) -> Ordering {
         .then_with(|| is_remainder(left).cmp(&is_remainder(right)))
         .then_with(|| by_keys(left, right, others))
         .then_with(|| left.bucket.cmp(&right.bucket))
-        .then_with(|| left.value.cmp(&right.value))
+        .then_with(|| by_value(left, right))
+}
+
+/// As values are shown; two that are shown alike differ by what they are.
+fn by_value(left: &Row, right: &Row) -> Ordering {
+    (&left.label, &left.value).cmp(&(&right.label, &right.value))
 }
 
 fn by_keys(left: &Row, right: &Row, keys: &[OrderKey]) -> Ordering {
     for key in keys {
         let ordering = match key.by {
             OrderBy::Time => left.bucket.cmp(&right.bucket),
-            OrderBy::Value => left.value.cmp(&right.value),
+            OrderBy::Value => by_value(left, right),
             OrderBy::Metric(position) => {
                 numbers(left.metrics.get(position), right.metrics.get(position))
             }

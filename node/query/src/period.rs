@@ -1,13 +1,14 @@
 //! From the words of `date_range` to a span of time in the site's zone.
 
 use jiff::{Timestamp, ToSpan, civil::Date};
-use ringtail_analytics::{HOUR_MS, Zone};
+use ringtail_analytics::{HOUR_MS, RECENT_MINUTES, Zone};
 use ringtail_proto::UnixMillis;
 use serde_json::Value;
 
 use crate::{
     calendar::Calendar,
     error::{QueryError, invalid},
+    realtime::CURRENT_MINUTES,
 };
 
 /// A `date_range` that is understood, before it is known what day it is.
@@ -24,7 +25,7 @@ pub(crate) enum Period {
     /// Whole months before the current one.
     LastMonths(i32),
     All,
-    /// Whole minutes up to now.
+    /// The minute under way and so many before it.
     Realtime(i64),
     Dates(Date, Date),
     Instants(UnixMillis, UnixMillis),
@@ -80,8 +81,8 @@ impl Period {
             "6mo" => Self::LastMonths(6),
             "12mo" => Self::LastMonths(12),
             "all" => Self::All,
-            "realtime" => Self::Realtime(5),
-            "realtime_30m" => Self::Realtime(30),
+            "realtime" => Self::Realtime(CURRENT_MINUTES),
+            "realtime_30m" => Self::Realtime(RECENT_MINUTES - 1),
             _ => {
                 return invalid(format!(
                     "date_range {name:?} is not known: day, 24h, 7d, 28d, 30d, 91d, month, year, 6mo, 12mo, all, \
@@ -213,6 +214,6 @@ pub(crate) fn shifted(date: Date, span: jiff::Span) -> Result<Date, QueryError> 
         .map_err(|_| QueryError::Invalid(format!("a date near {date} is out of range")))
 }
 
-fn whole_minute(at: UnixMillis) -> i64 {
+pub(crate) fn whole_minute(at: UnixMillis) -> i64 {
     at.0.div_euclid(MINUTE_MS) * MINUTE_MS
 }

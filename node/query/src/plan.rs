@@ -1,7 +1,7 @@
 //! A query whose every word is understood: what remains is to count.
 
 use jiff::civil::Date;
-use ringtail_analytics::{DAY_MS, Dimension};
+use ringtail_analytics::{DAY_MS, Dimension, RecentTable};
 use ringtail_proto::UnixMillis;
 
 use crate::{
@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) order: Vec<OrderKey>,
     pub(crate) include: Include,
     pub(crate) pagination: Pagination,
+    /// The instant at which the question was asked.
+    pub(crate) now: UnixMillis,
 }
 
 /// A range, its buckets, and where its numbers come from.
@@ -50,7 +52,7 @@ pub(crate) enum Grain {
     /// The site's minutes.
     Minutes,
     /// Pages, sources or countries of the last minutes.
-    Recent,
+    Recent(RecentTable),
 }
 
 /// By what rows are ordered.
@@ -78,7 +80,7 @@ impl Plan {
         if !request.filters.is_empty() {
             return Err(QueryError::NotBuilt("filters".to_owned()));
         }
-        let calendar = Calendar::new(&site.timezone)?;
+        let calendar = Calendar::new(source.timezone().unwrap_or(&site.timezone))?;
         let metrics = parse_metrics(&request.metrics)?;
         let dimensions = parse_dimensions(&request.dimensions, source)?;
         let value = dimensions.iter().find_map(|dimension| match dimension {
@@ -124,6 +126,7 @@ impl Plan {
             interval,
             include: request.include.clone(),
             pagination: request.pagination,
+            now,
         })
     }
 }
@@ -260,7 +263,12 @@ fn choose_grain(
             value.name
         )),
         Some(value) => match value.dimension {
-            Dimension::Page | Dimension::Source | Dimension::Country => Ok(Grain::Recent),
+            _ if metrics.contains(&Metric::Pageviews) => {
+                invalid("realtime reports by page, source or country count visitors and events")
+            }
+            Dimension::Page => Ok(Grain::Recent(RecentTable::Pages)),
+            Dimension::Source => Ok(Grain::Recent(RecentTable::Sources)),
+            Dimension::Country => Ok(Grain::Recent(RecentTable::Countries)),
             _ => invalid(format!(
                 "realtime reports go with event:page, visit:source and visit:country, not with {}",
                 value.name

@@ -13,7 +13,7 @@ use crate::{
     cache::TableCache,
     cells::Cells,
     comparison::change,
-    count::{Counted, Row, RowValue},
+    count::{Counted, REMAINDER_LABEL, Row, RowValue},
     dimension::{Interval, QueryDimension},
     error::QueryError,
     metric::{Metric, MetricValue, Shares},
@@ -22,9 +22,6 @@ use crate::{
     request::QueryRequest,
     source::{SiteInfo, SiteSource},
 };
-
-/// The label of the visible remainder.
-const REMAINDER_LABEL: &str = "(other)";
 
 /// Said whenever visitors are counted over more than one local day.
 const VISITORS_NOTE: &str = "visitors without an id of their own are hashed anew each local day: over several days they \
@@ -94,7 +91,6 @@ impl Reports {
             meta: Meta {
                 total_rows: plan.include.total_rows.then_some(total_rows),
                 ..answer.meta(
-                    site,
                     source,
                     &counted,
                     compared.as_ref().map(|(_, other)| other),
@@ -123,7 +119,7 @@ impl Answer<'_> {
     fn row(&self, row: &Row, before: Option<&(&Span, RowsByName<'_>)>) -> ResultRow {
         ResultRow {
             metrics: row.metrics.clone(),
-            dimensions: self.labels(&self.plan.main, row.bucket, &row.value),
+            dimensions: self.labels(&self.plan.main, row),
             comparison: before.and_then(|(span, rows)| self.compared(row, span, rows)),
         }
     }
@@ -141,7 +137,7 @@ impl Answer<'_> {
             .map(|(metric, (before, after))| change(*metric, before, after));
         Some(ComparedRow {
             change: changes.collect(),
-            dimensions: self.labels(span, row.bucket, &row.value),
+            dimensions: self.labels(span, row),
             metrics,
         })
     }
@@ -155,23 +151,22 @@ impl Answer<'_> {
             .collect()
     }
 
-    fn labels(&self, span: &Span, bucket: usize, value: &RowValue) -> Vec<String> {
+    /// The row's dimensions, with the time of a span.
+    fn labels(&self, span: &Span, row: &Row) -> Vec<String> {
         let dimensions = self.plan.dimensions.iter();
         dimensions
-            .map(|dimension| match (dimension, value) {
-                (QueryDimension::Time(_), _) => span
+            .map(|dimension| match dimension {
+                QueryDimension::Time(_) => span
                     .buckets
-                    .get(bucket)
+                    .get(row.bucket)
                     .map_or_else(String::new, |bucket| bucket.label.clone()),
-                (QueryDimension::Value(_), RowValue::Remainder) => REMAINDER_LABEL.to_owned(),
-                (QueryDimension::Value(shown), RowValue::Text(text)) => shown.label(text),
+                QueryDimension::Value(_) => row.label.clone(),
             })
             .collect()
     }
 
     fn meta(
         &self,
-        site: &SiteInfo,
         source: &dyn SiteSource,
         counted: &Counted,
         compared: Option<&Counted>,
@@ -191,11 +186,7 @@ impl Answer<'_> {
             is_exact: approximate.is_empty(),
             approximate,
             date_range: self.ends(&plan.main),
-            timezone: if site.timezone.is_empty() {
-                "UTC".to_owned()
-            } else {
-                site.timezone.clone()
-            },
+            timezone: plan.calendar.name().to_owned(),
             comparison_date_range: plan.comparison.as_ref().map(|span| self.ends(span)),
             interval: plan.interval.map(Interval::name),
             time_labels: is_with_labels.then(|| labels(&plan.main)),
@@ -222,9 +213,9 @@ impl Answer<'_> {
             return None;
         }
         let goals = source.goals().into_iter();
-        let noted = goals.map(|(name, since)| GoalNote {
-            name,
-            since: self.plan.calendar.rfc3339(since),
+        let noted = goals.map(|goal| GoalNote {
+            name: goal.name,
+            since: self.plan.calendar.rfc3339(goal.since),
         });
         Some(noted.collect())
     }
