@@ -4,6 +4,7 @@
 //! deliberately shares no counting code with the product: what a visit is, is said here a second time, plainly, from
 //! the definitions. An event whose answer never came is *unknown*, never *absent*.
 
+pub mod bench;
 pub mod checkers;
 pub mod client;
 pub mod process;

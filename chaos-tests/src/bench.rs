@@ -1,0 +1,62 @@
+//! Figures of speed. Each is measured on the real binary, beside a raw probe of the same machine in the same run.
+
+mod ack_latency;
+mod apply;
+mod cold_build;
+mod dashboard_query;
+mod echo;
+mod figure;
+mod grpc_stream;
+mod hot_hour;
+mod http_beacon;
+mod idle;
+mod import;
+mod load;
+mod log;
+mod many_sites;
+mod probe;
+mod stand;
+mod visible_latency;
+
+use std::{future::Future, pin::Pin};
+
+pub use echo::serve as serve_echo;
+pub use figure::{Figure, Goal};
+
+type Measuring = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Figure>>>>>;
+
+/// A measurement by its name.
+pub struct Measurement {
+    /// The name by which it is asked for.
+    pub name: &'static str,
+    /// False for those that take long and run only when asked for by name.
+    pub is_default: bool,
+    /// Runs it.
+    pub measure: fn() -> Measuring,
+}
+
+macro_rules! measurement {
+    ($name:ident, $is_default:literal) => {
+        Measurement {
+            name: stringify!($name),
+            is_default: $is_default,
+            measure: || Box::pin($name::measure()),
+        }
+    };
+}
+
+/// All measurements, in the order in which they run.
+pub const MEASUREMENTS: [Measurement; 12] = [
+    measurement!(idle, true),
+    measurement!(http_beacon, true),
+    measurement!(grpc_stream, true),
+    measurement!(apply, true),
+    measurement!(log, true),
+    measurement!(ack_latency, true),
+    measurement!(visible_latency, true),
+    measurement!(import, true),
+    measurement!(dashboard_query, true),
+    measurement!(hot_hour, true),
+    measurement!(many_sites, true),
+    measurement!(cold_build, false),
+];
