@@ -1,18 +1,19 @@
 //! Bandwidth of the log beside that of the disk under it: one line of JSON.
 //!
-//! The raw probe writes the same bytes in the same batches to a plain file with `pwritev` and `fdatasync`. Rounds of
-//! both alternate, so that a disk that changes its mind changes both; the ratio is that of the medians. Usage:
+//! The log forms its own batches, so each of its rounds is followed by a raw one that writes as many records with as
+//! many syncs to a plain file with `pwritev` and `fdatasync`. The ratio is that of the medians. Usage:
 //! `cargo bench --bench log_bandwidth -- [--directory DIR] [--rounds N]`; Cargo's own `--bench` is ignored.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use bytes::Bytes;
-use ringtail_log::{Disk, Entry, LocalDisk, LogOptions, Position, SegmentLog};
+use ringtail_log::{Disk, DiskFile, Entry, LocalDisk, LogOptions, Position, SegmentLog};
 use ringtail_proto::{GroupId, LogIndex, NodeId};
 
 /// 100 events of about 90 bytes.
@@ -22,20 +23,27 @@ const HEADER_BYTES: usize = 52;
 const GROUPS: u32 = 16;
 /// Appends of one group that wait for the same sync.
 const APPENDS_PER_GROUP: u32 = 4;
-/// Syncs in one round.
-const SYNCS_PER_ROUND: u32 = 200;
+/// Records in one round.
+const RECORDS_PER_ROUND: u64 = 12_800;
 
 fn main() {
     let (directory, rounds) = arguments();
     let scratch = tempfile::tempdir_in(&directory).unwrap();
     let mut raw = Vec::new();
     let mut log = Vec::new();
+    let mut batches = Vec::new();
     for round in 0..rounds {
-        raw.push(raw_round(&scratch.path().join(format!("raw-{round}"))));
-        log.push(log_round(&scratch.path().join(format!("log-{round}"))));
+        let (rate, syncs) = log_round(&scratch.path().join(format!("log-{round}")));
+        let batch = (RECORDS_PER_ROUND / syncs).max(1);
+        log.push(rate);
+        raw.push(raw_round(
+            &scratch.path().join(format!("raw-{round}")),
+            batch,
+        ));
+        batches.push(batch as f64);
     }
     let (raw, log) = (median(raw), median(log));
-    let batch_bytes = (GROUPS * APPENDS_PER_GROUP) as usize * (PAYLOAD_BYTES + HEADER_BYTES);
+    let batch_bytes = median(batches) * (PAYLOAD_BYTES + HEADER_BYTES) as f64;
     let line = serde_json::json!({
         "benchmark": "log_bandwidth",
         "directory": directory,
@@ -77,15 +85,15 @@ fn payload() -> Bytes {
 }
 
 /// Bytes per second of one `pwritev` and one `fdatasync` per batch, into a plain growing file.
-fn raw_round(path: &Path) -> f64 {
+fn raw_round(path: &Path, batch: u64) -> f64 {
     let file = LocalDisk.create(path).unwrap();
     let (header, payload) = ([7_u8; HEADER_BYTES], payload());
     let mut offset = 0;
     let start = Instant::now();
-    for _ in 0..SYNCS_PER_ROUND {
+    for _ in 0..RECORDS_PER_ROUND / batch {
         let mut slices = Vec::new();
         let mut bytes = 0;
-        for _ in 0..GROUPS * APPENDS_PER_GROUP {
+        for _ in 0..batch {
             slices.push(IoSlice::new(&header));
             slices.push(IoSlice::new(&payload));
             bytes += (HEADER_BYTES + PAYLOAD_BYTES) as u64;
@@ -99,12 +107,13 @@ fn raw_round(path: &Path) -> f64 {
     rate
 }
 
-/// Bytes per second of the log, every append durable, with as many waiting as the raw probe has in one batch.
-fn log_round(directory: &Path) -> f64 {
-    let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
+/// Bytes per second of the log, every append durable, and the syncs that it took.
+fn log_round(directory: &Path) -> (f64, u64) {
+    let syncs = Arc::new(AtomicU64::new(0));
+    let disk: Arc<dyn Disk> = Arc::new(CountingDisk(syncs.clone()));
     let (log, _) = SegmentLog::open(disk, directory, LogOptions::default()).unwrap();
     let payload = payload();
-    let total = u64::from(GROUPS * APPENDS_PER_GROUP * SYNCS_PER_ROUND);
+    let total = RECORDS_PER_ROUND;
     let (sender, durable) = channel();
     let append = |number: u64| {
         let group = (number % u64::from(GROUPS)) as u32;
@@ -136,9 +145,74 @@ fn log_round(directory: &Path) -> f64 {
     }
     let bytes = total * (HEADER_BYTES + PAYLOAD_BYTES) as u64;
     let rate = bytes as f64 / start.elapsed().as_secs_f64();
+    let syncs = syncs.load(Ordering::Relaxed);
     log.close();
     std::fs::remove_dir_all(directory).unwrap();
-    rate
+    (rate, syncs.max(1))
+}
+
+/// The local disk, counting syncs of data.
+struct CountingDisk(Arc<AtomicU64>);
+
+impl CountingDisk {
+    fn count(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(CountingFile(file, self.0.clone()))
+    }
+}
+
+impl Disk for CountingDisk {
+    fn create_directory(&self, directory: &Path) -> io::Result<()> {
+        LocalDisk.create_directory(directory)
+    }
+
+    fn list_files(&self, directory: &Path) -> io::Result<Vec<String>> {
+        LocalDisk.list_files(directory)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.count(LocalDisk.open(path)?))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.count(LocalDisk.create(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        LocalDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        LocalDisk.remove(path)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        LocalDisk.sync_directory(directory)
+    }
+}
+
+struct CountingFile(Arc<dyn DiskFile>, Arc<AtomicU64>);
+
+impl DiskFile for CountingFile {
+    fn bytes(&self) -> io::Result<u64> {
+        self.0.bytes()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+
+    fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(slices, offset)
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.0.truncate(bytes)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.sync_data()
+    }
 }
 
 fn median(mut rates: Vec<f64>) -> f64 {
