@@ -255,6 +255,10 @@ impl Router {
         let charge = self.charge(site, count, bytes)?;
         let place = lane.line.take_place()?;
         let (ticket, submission) = Ticket::for_events(lane.group, charge);
+        if count == 0 && import.is_none() {
+            ticket.answer_nothing();
+            return Ok(submission);
+        }
         lane.enqueue(Item::Events {
             site,
             events,

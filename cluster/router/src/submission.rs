@@ -97,13 +97,19 @@ pub(crate) struct Ticket<T> {
     committed: Option<oneshot::Sender<Result<(), RouteError>>>,
     applied: Option<oneshot::Sender<Result<T, RouteError>>>,
     is_proposed: bool,
-    _charge: Charge,
+    charge: Option<Charge>,
 }
 
 impl Ticket<Vec<Verdict>> {
     pub(crate) fn for_events(group: GroupId, charge: Charge) -> (Self, Submission) {
         let (ticket, answers) = pair(group, charge);
         (ticket, Submission { answers })
+    }
+
+    /// Answers a submission without events, which needs no entry.
+    pub(crate) fn answer_nothing(mut self) {
+        self.answer_committed(Ok(()));
+        self.send_applied(Ok(Vec::new()));
     }
 }
 
@@ -122,7 +128,7 @@ fn pair<T>(group: GroupId, charge: Charge) -> (Ticket<T>, Answers<T>) {
         committed: Some(committed_sender),
         applied: Some(applied_sender),
         is_proposed: false,
-        _charge: charge,
+        charge: Some(charge),
     };
     (
         ticket,
@@ -158,6 +164,8 @@ impl<T> Ticket<T> {
     }
 
     fn send_applied(&mut self, answer: Result<T, RouteError>) {
+        // Whoever has the answer may submit again at once, so its share is free before.
+        self.charge = None;
         if let Some(sender) = self.applied.take() {
             drop(sender.send(answer));
         }

@@ -106,6 +106,16 @@ async fn the_pipeline_holds_so_many_entries_and_no_more() {
 }
 
 #[actix_rt::test]
+async fn no_events_need_no_entry() {
+    let (router, log, _) = held_router(narrow()).await;
+    let mut submission = router.submit(SITE, Vec::new(), None).unwrap();
+    assert_eq!(submission.committed().await, Ok(()));
+    assert_eq!(submission.applied().await, Ok(Vec::new()));
+    assert!(router.shutdown(DEADLINE).await);
+    assert_eq!(log.count(), 0);
+}
+
+#[actix_rt::test]
 async fn committed_answers_before_applied() {
     let (router, log, _) = held_router(narrow()).await;
     let mut submission = router.submit(SITE, events(0..3), None).unwrap();
