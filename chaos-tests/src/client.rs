@@ -23,7 +23,7 @@ pub struct Client {
 /// What became of a batch that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Counted now.
+    /// Counted now; late ones, which wait to be merged, among them.
     pub accepted: u64,
     /// Counted before.
     pub duplicate: u64,
@@ -125,7 +125,7 @@ fn answer(document: &Value) -> Option<Answer> {
         _ => Vec::new(),
     };
     Some(Answer {
-        accepted: document.get("accepted")?.as_u64()?,
+        accepted: document.get("accepted")?.as_u64()? + document.get("pending")?.as_u64()?,
         duplicate: document.get("duplicate")?.as_u64()?,
         dropped,
     })

@@ -38,10 +38,7 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     for domain in domains.iter().step_by(SITES / 20) {
         stand.wait_for_events(domain, 1).await?;
     }
-    let stand = Stand {
-        node: crate::process::Node::start(stand.node.terminate().await?).await?,
-        ..stand
-    };
+    let stand = stand.drain().await?;
     let drained_restart = stand.node.ready_after.as_secs_f64();
     let settled_disk = probe::folder_bytes(stand.folder.path())?;
     let settled_memory = probe::resident_bytes(stand.pid()?)?;

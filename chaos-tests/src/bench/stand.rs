@@ -119,6 +119,12 @@ impl Stand {
         Ok(self)
     }
 
+    /// Lets the node drain and starts it again on the same data.
+    pub(super) async fn drain(mut self) -> anyhow::Result<Self> {
+        self.node = Node::start(self.node.terminate().await?).await?;
+        Ok(self)
+    }
+
     /// Ends the node and removes its data.
     pub(super) async fn end(self) -> anyhow::Result<()> {
         self.node.terminate().await?;

@@ -8,8 +8,8 @@ use crate::workload::{Batch, EventName, PlannedEvent, Site};
 
 /// A gap of more than this ends a visit.
 const GAP_MAX: SignedDuration = SignedDuration::from_mins(30);
-/// A visit does not last longer than this.
-const VISIT_MAX: SignedDuration = SignedDuration::from_hours(24);
+/// A visit spans at most so many local hours, counted from the hour of its first event.
+const VISIT_HOURS_MAX: i64 = 24;
 
 /// Numbers of one bucket of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub fn sessionise<'a>(site: &Site, batches: impl Iterator<Item = &'a Batch>) -> 
     counts.total.visitors = by_visitor.len() as u64;
     for events in by_visitor.values_mut() {
         events.sort_by_key(|event| event.time);
-        for start in visit_starts(events) {
+        for start in visit_starts(site, events) {
             counts
                 .hours
                 .entry(local_hour(site, start))
@@ -74,14 +74,14 @@ pub fn sessionise<'a>(site: &Site, batches: impl Iterator<Item = &'a Batch>) -> 
 }
 
 /// Times of the first event of each visit; `events` are one visitor's, in order.
-fn visit_starts(events: &[&PlannedEvent]) -> Vec<Timestamp> {
+fn visit_starts(site: &Site, events: &[&PlannedEvent]) -> Vec<Timestamp> {
     let mut starts: Vec<Timestamp> = Vec::new();
     let mut last: Option<Timestamp> = None;
     for event in events {
         let continues = match (last, starts.last()) {
             (Some(last), Some(start)) => {
                 event.time.duration_since(last) <= GAP_MAX
-                    && event.time.duration_since(*start) <= VISIT_MAX
+                    && hour_number(site, event.time) - hour_number(site, *start) < VISIT_HOURS_MAX
             }
             _ => false,
         };
@@ -91,6 +91,10 @@ fn visit_starts(events: &[&PlannedEvent]) -> Vec<Timestamp> {
         last = Some(event.time);
     }
     starts
+}
+
+fn hour_number(site: &Site, time: Timestamp) -> i64 {
+    (time.as_second() + 60 * site.offset_minutes).div_euclid(3600)
 }
 
 fn local_hour(site: &Site, time: Timestamp) -> String {
@@ -108,7 +112,9 @@ mod tests {
     use super::*;
 
     fn check(minutes: &[i64], starts: &[i64]) {
-        let base = Timestamp::from_second(1_750_000_000).unwrap();
+        // Twenty past the hour in UTC.
+        let base = Timestamp::from_second(1_749_997_200).unwrap();
+        let site = Site::three().swap_remove(0);
         let at = |minutes: i64| base + SignedDuration::from_mins(minutes);
         let events: Vec<PlannedEvent> = minutes
             .iter()
@@ -121,7 +127,7 @@ mod tests {
             .collect();
         let expect: Vec<Timestamp> = starts.iter().map(|&minutes| at(minutes)).collect();
         assert_eq!(
-            visit_starts(&events.iter().collect::<Vec<_>>()),
+            visit_starts(&site, &events.iter().collect::<Vec<_>>()),
             expect,
             "{minutes:?}"
         );
@@ -135,9 +141,9 @@ mod tests {
     }
 
     #[test]
-    fn a_visit_lasts_at_most_a_day() {
+    fn a_visit_spans_at_most_24_local_hours() {
         let minutes: Vec<i64> = (0..=49).map(|step| step * 30).collect();
-        check(&minutes, &[0, 1470]);
+        check(&minutes, &[0, 1440]);
     }
 
     #[test]
