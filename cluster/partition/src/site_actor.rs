@@ -13,10 +13,13 @@ use actix::{
     Actor, ActorContext as _, Context, Handler, WrapFuture as _, fut::ActorFutureExt as _,
 };
 use ringtail_checkpoint::{GroupBatch, SiteReader};
-use ringtail_proto::{LogIndex, RowWrite, SiteId, SiteRow};
+use ringtail_proto::{GroupId, LogIndex, RowWrite, SiteId, SiteRow};
 
 use crate::{
-    SiteError, SiteMachine, entry::slices_of, lazy_rows::LazyRows, partition::Partition,
+    LogSource, SiteError, SiteMachine,
+    entry::{Slice, slices_of},
+    lazy_rows::LazyRows,
+    partition::Partition,
     site_gauge::SiteGauge,
 };
 use answer::Answer;
@@ -24,6 +27,9 @@ pub(crate) use messages::{Apply, BeginRollUp, Checkpoint, FinishRollUp, Hash, Re
 pub use messages::{ViewAt, Written};
 use rebuild::Setback;
 pub(crate) use rebuild::guard;
+
+/// Entries that a rebuild reads at a time.
+const REBUILD_ENTRIES_MAX: u64 = 256;
 
 /// One site. The state is loaded by the first message and lives until the site is put to rest.
 pub(crate) struct SiteActor<M: SiteMachine> {
@@ -58,7 +64,7 @@ impl<M: SiteMachine> SiteActor<M> {
     /// Runs a step that must not be repeated once it has begun; before it, when memory is behind, the log is read.
     fn answer<T: 'static>(
         &mut self,
-        mut slices: impl FnMut() -> Arc<[crate::entry::Slice]> + 'static,
+        mut slices: impl FnMut() -> Arc<[Slice]> + 'static,
         finish: impl FnOnce(&mut Self, Vec<u8>) -> Result<T, SiteError> + 'static,
     ) -> Answer<M, Result<T, SiteError>> {
         let (from, to) = match self.run(None, &slices()) {
@@ -68,12 +74,7 @@ impl<M: SiteMachine> SiteActor<M> {
         };
         let (group, site) = (self.partition.group, self.site);
         tracing::warn!(%group, %site, %from, %to, "aggregate: rebuilding a site from the log");
-        let log = self.partition.seams.log.clone();
-        let read = async move {
-            let entries = log.read(group, from, to).await;
-            let entries = entries.map_err(|error| error.to_string())?;
-            slices_of(group, site, entries).map_err(|error| error.to_string())
-        };
+        let read = read_slices(self.partition.seams.log.clone(), group, site, (from, to));
         let rebuild = read
             .into_actor(self)
             .map(move |older: Result<_, String>, actor, _| {
@@ -96,7 +97,7 @@ impl<M: SiteMachine> SiteActor<M> {
         &mut self,
         step: impl FnOnce(&mut Self) -> Result<T, SiteError> + 'static,
     ) -> Answer<M, Result<T, SiteError>> {
-        let none: Arc<[crate::entry::Slice]> = Arc::new([]);
+        let none: Arc<[Slice]> = Arc::new([]);
         self.answer(move || none.clone(), move |actor, _| step(actor))
     }
 
@@ -184,6 +185,30 @@ impl<M: SiteMachine> SiteActor<M> {
     fn reader(&self) -> SiteReader {
         SiteReader::new(self.partition.rows.snapshot(), self.site)
     }
+}
+
+/// Reads a site's slices in entries `from..=to` again, a bounded number of entries at a time: the log in between is
+/// mostly of other sites.
+async fn read_slices(
+    log: Arc<dyn LogSource>,
+    group: GroupId,
+    site: SiteId,
+    (from, to): (LogIndex, LogIndex),
+) -> Result<Vec<Slice>, String> {
+    let mut slices = Vec::new();
+    let mut next = from;
+    while next <= to {
+        let last = to.min(LogIndex(next.0 + REBUILD_ENTRIES_MAX - 1));
+        let entries = log.read(group, next, last).await;
+        let entries = entries.map_err(|error| error.to_string())?;
+        let indexes = entries.iter().map(|entry| entry.position.index.0);
+        if !indexes.eq(next.0..=last.0) {
+            return Err(format!("entries {next}..={last} are not all there"));
+        }
+        slices.extend(slices_of(group, site, entries).map_err(|error| error.to_string())?);
+        next = LogIndex(last.0 + 1);
+    }
+    Ok(slices)
 }
 
 impl<M: SiteMachine> Handler<Apply> for SiteActor<M> {

@@ -124,7 +124,8 @@ impl Chooser {
                 let is_taken = chosen.iter().any(|other| other.id == candidate.id);
                 let shares_zone = chosen.iter().any(|other| other.shares_zone_with(candidate));
                 let is_full = self.load(candidate.id) >= self.load_max;
-                if !is_taken && !(needs_zone && shares_zone) && !(needs_room && is_full) {
+                let is_passed = is_taken || (needs_zone && shares_zone) || (needs_room && is_full);
+                if !is_passed {
                     chosen.push(candidate);
                 }
             }
