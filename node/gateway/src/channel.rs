@@ -185,7 +185,7 @@ mod tests {
         check("google", Some(Search), "CPC", "", "Paid Search");
         check("bing", Some(Search), "ppc", "", "Paid Search");
         check("facebook", Some(Social), "paid-social", "", "Paid Social");
-        check("youtube", Some(Video), "cpv", "", "Paid Other");
+        check("youtube", Some(Video), "cpv", "", "Paid Video");
         check("youtube", Some(Video), "cpc", "", "Paid Video");
         check("somewhere", None, "cpm", "", "Display");
         check("somewhere", None, "banner", "", "Display");

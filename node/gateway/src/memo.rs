@@ -83,7 +83,7 @@ pub(crate) struct Memo {
 impl Memo {
     /// Longer strings are not remembered.
     pub(crate) const KEY_BYTES_MAX: usize = 512;
-    const ENTRIES: usize = 1024;
+    pub(crate) const ENTRIES: usize = 1024;
 
     fn new() -> Self {
         Self {

@@ -128,3 +128,66 @@ fn run(work: &mut Work<'_, '_>) -> Result<(), DropReason> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::bench::Bench;
+
+    #[test]
+    fn steps_have_names_of_their_own() {
+        let mut names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), STEPS.len());
+    }
+
+    #[test]
+    fn ten_thousand_urls_of_one_client_fit_into_the_same_memory() {
+        let bench = Bench::new();
+        for number in 0..10_000 {
+            let hit = Hit {
+                user_agent: bench.browser(),
+                name: format!("event {number}").into(),
+                referrer: format!("https://friend.example/{number}").into(),
+                address: Some(std::net::Ipv4Addr::from(number).into()),
+                ..Hit::new("example.com", format!("https://example.com/{number}"))
+            };
+            let event = bench.enrich(&hit).unwrap();
+            assert_eq!(event.page.as_str(), format!("/{number}"));
+        }
+        bench.enricher.memos.with(|memo| {
+            let held = [
+                memo.pages.len(),
+                memo.ways.len(),
+                memo.places.len(),
+                memo.words.len(),
+            ];
+            assert!(
+                held.iter().all(|entries| *entries <= Memo::ENTRIES),
+                "{held:?}"
+            );
+        });
+    }
+
+    #[test]
+    fn the_first_reason_that_is_stored_is_the_one_kept() {
+        let bench = Bench::new();
+        let hit = Hit {
+            user_agent: "curl/8.5.0".into(),
+            ..Hit::new("strict.example", "https://evil.example/")
+        };
+        assert_eq!(
+            bench.enrich(&hit).unwrap().dropped,
+            Some(DropReason::Origin)
+        );
+        let refused = Hit {
+            signals: crate::Signals {
+                do_not_track: false,
+                consent: Some(false),
+            },
+            ..hit
+        };
+        assert_eq!(bench.enrich(&refused).unwrap_err(), DropReason::Consent);
+    }
+}

@@ -8,7 +8,7 @@ use serde_json::json;
 
 /// Kind and message of a failed call.
 #[derive(Clone, Debug)]
-pub struct ApiError {
+pub(crate) struct ApiError {
     /// The kind; decides the status.
     pub kind: ErrorKind,
     /// What went wrong, with the values.
@@ -20,18 +20,18 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 
 impl ApiError {
     /// An error of this kind.
-    pub fn new(kind: ErrorKind, message: impl fmt::Display) -> Self {
+    pub(crate) fn new(kind: ErrorKind, message: impl fmt::Display) -> Self {
         let message = message.to_string();
         Self { kind, message }
     }
 
     /// The request is not understood.
-    pub fn invalid(message: impl fmt::Display) -> Self {
+    pub(crate) fn invalid(message: impl fmt::Display) -> Self {
         Self::new(ErrorKind::InvalidRequest, message)
     }
 
     /// A fault of ours; the caller learns no details, the log does.
-    pub fn internal(error: impl fmt::Display) -> Self {
+    pub(crate) fn internal(error: impl fmt::Display) -> Self {
         tracing::error!(%error, "a call failed");
         Self::new(ErrorKind::Internal, "internal error, see the node's log")
     }

@@ -39,7 +39,10 @@ impl Sites for DirectorySites {
     }
 
     fn key(&self, secret: &str, now: UnixMillis) -> Result<KeyGrant, String> {
-        let key = self.directory.key_by_secret(secret, now).map_err(|refusal| refusal.to_string())?;
+        let key = self
+            .directory
+            .key_by_secret(secret, now)
+            .map_err(|refusal| refusal.to_string())?;
         Ok(KeyGrant {
             may_write: matches!(key.scope, Scope::Write | Scope::Admin),
             site: key.site,
@@ -69,7 +72,11 @@ pub(crate) struct RouterSink(pub(crate) Router);
 
 #[async_trait::async_trait]
 impl EventSink for RouterSink {
-    async fn submit(&self, site: SiteId, events: Vec<Event>) -> Result<Box<dyn Receipt>, SinkError> {
+    async fn submit(
+        &self,
+        site: SiteId,
+        events: Vec<Event>,
+    ) -> Result<Box<dyn Receipt>, SinkError> {
         let submission = self.0.submit(site, events, None).map_err(sink_error)?;
         Ok(Box::new(RouterReceipt(submission)))
     }

@@ -13,7 +13,7 @@ use crate::exit::{Exit, ExitError};
 /// All settings of a node. Unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub(crate) struct Config {
     /// Where everything that the node stores lives.
     pub data_directory: PathBuf,
     /// Address of HTTP: beacons, API and dashboard. Port 0 picks one.
@@ -61,7 +61,7 @@ impl Default for Config {
 
 /// Flags of `serve`, which win over everything else.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Flags {
+pub(crate) struct Flags {
     /// `--data-dir`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_directory: Option<PathBuf>,
@@ -78,7 +78,7 @@ impl Config {
     ///
     /// # Errors
     /// When the file cannot be read, a key is unknown, or a value is out of its range.
-    pub fn load(file: Option<PathBuf>, flags: &Flags) -> Result<Self, ExitError> {
+    pub(crate) fn load(file: Option<PathBuf>, flags: &Flags) -> Result<Self, ExitError> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         if let Some(file) = file {
             if !file.is_file() {
@@ -128,7 +128,8 @@ impl Config {
         ];
         for (name, value, least, most) in ranges {
             if !(least..=most).contains(&value) {
-                let message = format!("configuration: {name} is {value}, allowed is {least} to {most}");
+                let message =
+                    format!("configuration: {name} is {value}, allowed is {least} to {most}");
                 return Err(ExitError::new(Exit::Usage, message));
             }
         }

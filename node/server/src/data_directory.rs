@@ -21,7 +21,7 @@ const TOKEN_FILE: &str = "admin.token";
 const ADDRESSES_FILE: &str = "addresses.json";
 
 /// An open data directory; the lock is held until this is dropped.
-pub struct DataDirectory {
+pub(crate) struct DataDirectory {
     path: PathBuf,
     /// Who this node is.
     pub identity: Identity,
@@ -31,7 +31,7 @@ pub struct DataDirectory {
 /// Who a node is: written once, before anything else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The cluster, by an id made at its birth.
     pub cluster: Uuid,
     /// The node within the cluster.
@@ -40,7 +40,7 @@ pub struct Identity {
 
 /// Addresses on which the node that holds the directory serves; for command-line clients on the same machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Addresses {
+pub(crate) struct Addresses {
     /// HTTP address.
     pub http: String,
     /// gRPC address.
@@ -49,7 +49,7 @@ pub struct Addresses {
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum DataDirectoryError {
+pub(crate) enum DataDirectoryError {
     /// The file system said no.
     #[error("data directory {path}: {source}")]
     Io {
@@ -65,7 +65,9 @@ pub enum DataDirectoryError {
         path: PathBuf,
     },
     /// Written by a newer binary.
-    #[error("data directory {path} has format {found}, this binary knows up to {FORMAT}: use a newer ringtail")]
+    #[error(
+        "data directory {path} has format {found}, this binary knows up to {FORMAT}: use a newer ringtail"
+    )]
     Newer {
         /// The directory.
         path: PathBuf,
@@ -93,7 +95,7 @@ impl DataDirectory {
     ///
     /// # Errors
     /// When it is in use, newer than this binary, damaged, or something else's.
-    pub fn open(path: &Path) -> Result<Self, DataDirectoryError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirectoryError> {
         fs::create_dir_all(path).map_err(at(path))?;
         let is_ours = path.join(FORMAT_FILE).exists();
         if !is_ours && has_foreign_files(path).map_err(at(path))? {
@@ -112,25 +114,25 @@ impl DataDirectory {
 
     /// The directory of the shared Raft log.
     #[must_use]
-    pub fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.path.join("log")
     }
 
     /// The directory of the embedded store.
     #[must_use]
-    pub fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.path.join("store")
     }
 
     /// The file of the salts.
     #[must_use]
-    pub fn salts(&self) -> PathBuf {
+    pub(crate) fn salts(&self) -> PathBuf {
         self.path.join("salts")
     }
 
     /// The directory itself.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -138,7 +140,7 @@ impl DataDirectory {
     ///
     /// # Errors
     /// When the file exists and cannot be read.
-    pub fn admin_token(&self) -> Result<Option<String>, DataDirectoryError> {
+    pub(crate) fn admin_token(&self) -> Result<Option<String>, DataDirectoryError> {
         read_token(&self.path)
     }
 
@@ -146,7 +148,7 @@ impl DataDirectory {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write_admin_token(&self, token: &str) -> Result<(), DataDirectoryError> {
+    pub(crate) fn write_admin_token(&self, token: &str) -> Result<(), DataDirectoryError> {
         write_durably(&self.path.join(TOKEN_FILE), token.as_bytes(), 0o600)
     }
 
@@ -154,7 +156,7 @@ impl DataDirectory {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write_addresses(&self, addresses: &Addresses) -> Result<(), DataDirectoryError> {
+    pub(crate) fn write_addresses(&self, addresses: &Addresses) -> Result<(), DataDirectoryError> {
         let text = serde_json::to_vec(addresses).expect("two strings are JSON");
         write_durably(&self.path.join(ADDRESSES_FILE), &text, 0o644)
     }
@@ -164,7 +166,7 @@ impl DataDirectory {
 ///
 /// # Errors
 /// When the file exists and cannot be read.
-pub fn read_token(path: &Path) -> Result<Option<String>, DataDirectoryError> {
+pub(crate) fn read_token(path: &Path) -> Result<Option<String>, DataDirectoryError> {
     let file = path.join(TOKEN_FILE);
     match fs::read_to_string(&file) {
         Ok(text) => Ok(Some(text.trim().to_owned())),
@@ -177,7 +179,7 @@ pub fn read_token(path: &Path) -> Result<Option<String>, DataDirectoryError> {
 ///
 /// # Errors
 /// When the file exists and cannot be read.
-pub fn read_addresses(path: &Path) -> Result<Option<Addresses>, DataDirectoryError> {
+pub(crate) fn read_addresses(path: &Path) -> Result<Option<Addresses>, DataDirectoryError> {
     let file = path.join(ADDRESSES_FILE);
     match fs::read(&file) {
         Ok(text) => serde_json::from_slice(&text)

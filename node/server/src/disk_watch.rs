@@ -57,7 +57,13 @@ mod tests {
     #[test]
     fn ingest_closes_below_the_reserve_and_opens_a_tenth_above_it() {
         let (disk, gate) = (Disk(AtomicU64::new(100)), IngestGate::default());
-        for (bytes, is_full) in [(100, false), (99, true), (105, true), (110, false), (100, false)] {
+        for (bytes, is_full) in [
+            (100, false),
+            (99, true),
+            (105, true),
+            (110, false),
+            (100, false),
+        ] {
             disk.0.store(bytes, Ordering::Relaxed);
             look(&disk, &gate, 100);
             assert_eq!(gate.is_storage_full(), is_full, "{bytes}");

@@ -4,7 +4,7 @@ use std::{fmt, process::ExitCode};
 
 /// Why the process ends; the number is part of the command line's contract (`ops/docs/operations.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// Something failed that has no code of its own.
     Failure = 1,
     /// The command line or the configuration is wrong.
@@ -25,7 +25,7 @@ pub enum Exit {
 
 /// An error with the exit code that it leads to and a message of one line.
 #[derive(Debug)]
-pub struct ExitError {
+pub(crate) struct ExitError {
     /// The code.
     pub exit: Exit,
     /// What went wrong, with the values.
@@ -34,7 +34,7 @@ pub struct ExitError {
 
 impl ExitError {
     /// An error that ends the process with this code.
-    pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
+    pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
         let message = message.to_string().replace('\n', " ");
         Self { exit, message }
     }

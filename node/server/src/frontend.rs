@@ -7,6 +7,7 @@ use ringtail_proto::wire::{self, v1};
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 
 use crate::{
     config::Config,
@@ -123,10 +124,14 @@ fn start_grpc(node: &Node, listener: TcpListener) -> io::Result<(oneshot::Sender
     let (stop, stopped) = oneshot::channel::<()>();
     let server = Server::builder()
         .tcp_nodelay(true)
-        .add_service(node.grpc_health.clone())
+        .add_service(HealthServer::new(HealthService::from_health_reporter(
+            node.grpc_health.clone(),
+        )))
         .add_service(reflection)
         .add_service(node.collector())
-        .add_service(v1::reports_server::ReportsServer::new(ReportsService(node.reports.clone())))
+        .add_service(v1::reports_server::ReportsServer::new(ReportsService(
+            node.reports.clone(),
+        )))
         .add_service(v1::admin_server::AdminServer::new(admin))
         .serve_with_incoming_shutdown(incoming, async {
             // An error says that the node drops the sender: that is a stop as well.

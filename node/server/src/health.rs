@@ -9,7 +9,7 @@ use crate::api_error::ApiError;
 /// The states of a node's life, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum NodeState {
+pub(crate) enum NodeState {
     /// Applying what the log holds beyond the checkpoints: live, not ready.
     Replaying = 0,
     /// Takes events and answers queries.
@@ -23,7 +23,7 @@ pub enum NodeState {
 impl NodeState {
     /// The name used in answers.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Replaying => "replaying",
             Self::Ready => "ready",
@@ -35,12 +35,12 @@ impl NodeState {
 
 /// The node's state, shared.
 #[derive(Debug, Default)]
-pub struct Health(AtomicU8);
+pub(crate) struct Health(AtomicU8);
 
 impl Health {
     /// The state now.
     #[must_use]
-    pub fn state(&self) -> NodeState {
+    pub(crate) fn state(&self) -> NodeState {
         match self.0.load(Ordering::Acquire) {
             0 => NodeState::Replaying,
             1 => NodeState::Ready,
@@ -50,7 +50,7 @@ impl Health {
     }
 
     /// Moves on; a node never goes back to an earlier state.
-    pub fn advance(&self, state: NodeState) {
+    pub(crate) fn advance(&self, state: NodeState) {
         self.0.fetch_max(state as u8, Ordering::AcqRel);
     }
 
@@ -65,7 +65,7 @@ impl Health {
 
     /// True when queries are answered; a full disk changes nothing about that.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.state() == NodeState::Ready
     }
 }

@@ -5,7 +5,7 @@
 /// The hash of a position is `blake3(hash before ‖ line)`, so that either side can go on from a position without
 /// the lines before it, and two files agree on it only when all lines up to it are equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ImportPosition {
+pub(crate) struct ImportPosition {
     /// Lines so far.
     pub lines: u64,
     /// Hash over them; zero before the first.
@@ -14,7 +14,7 @@ pub struct ImportPosition {
 
 impl ImportPosition {
     /// Steps over one line, given without its line end.
-    pub fn advance(&mut self, line: &[u8]) {
+    pub(crate) fn advance(&mut self, line: &[u8]) {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.hash);
         hasher.update(line);
@@ -24,21 +24,21 @@ impl ImportPosition {
 
     /// The hash as text.
     #[must_use]
-    pub fn hash_text(&self) -> String {
+    pub(crate) fn hash_text(&self) -> String {
         hex::encode(self.hash)
     }
 }
 
 /// The default name of an import: a hash of its first line.
 #[must_use]
-pub fn default_source(first_line: &[u8]) -> String {
+pub(crate) fn default_source(first_line: &[u8]) -> String {
     let hash = blake3::hash(first_line).to_hex();
     hash.as_str().chars().take(16).collect()
 }
 
 /// The line without its line end, `\n` or `\r\n`.
 #[must_use]
-pub fn without_line_end(line: &[u8]) -> &[u8] {
+pub(crate) fn without_line_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }

@@ -16,6 +16,9 @@ mod grpc;
 mod health;
 mod http;
 mod import_position;
+mod log_source;
+#[cfg(feature = "planted-bugs")]
+mod planted_bugs;
 mod serve;
 mod services;
 mod settings_pusher;
@@ -25,5 +28,9 @@ mod wiring;
 
 pub use cli::run;
 
-type Partitions = ringtail_partition::Partitions<ringtail_aggregator::Aggregator>;
-type SiteView = <ringtail_aggregator::Aggregator as ringtail_partition::SiteMachine>::View;
+#[cfg(not(feature = "planted-bugs"))]
+type SiteMachine = ringtail_aggregator::Aggregator;
+#[cfg(feature = "planted-bugs")]
+type SiteMachine = planted_bugs::ForgetfulAggregator;
+type Partitions = ringtail_partition::Partitions<SiteMachine>;
+type ViewAt = ringtail_partition::ViewAt<SiteMachine>;

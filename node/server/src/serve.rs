@@ -15,8 +15,8 @@ use crate::{
     data_directory::{Addresses, DataDirectory, DataDirectoryError},
     exit::{Exit, ExitError},
     frontend::Frontend,
-    wiring::Node,
     telemetry,
+    wiring::Node,
 };
 
 /// Runs a node until a signal or a failure of its disk ends it.
@@ -93,7 +93,10 @@ fn announce(addresses: &Addresses) -> Result<(), ExitError> {
 
 fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, ExitError> {
     TcpListener::bind(address).map_err(|error| {
-        ExitError::new(Exit::Address, format!("{name} address {address} cannot be bound: {error}"))
+        ExitError::new(
+            Exit::Address,
+            format!("{name} address {address} cannot be bound: {error}"),
+        )
     })
 }
 

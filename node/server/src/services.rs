@@ -10,7 +10,7 @@ mod status;
 
 pub(crate) use access::{Access, Caller};
 pub(crate) use admin::{Admin, NewGoal, NewKey, SiteChange};
-pub(crate) use documents::{GoalDocument, KeyDocument, SiteDocument, time_text};
+pub(crate) use documents::{GoalDocument, KeyDocument, SiteDocument, Time, time_text};
 pub(crate) use imports::{ImportChunk, Imports};
 pub(crate) use lookup::Lookup;
 pub(crate) use reports::Reports;

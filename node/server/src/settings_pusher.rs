@@ -36,7 +36,10 @@ impl SettingsPusher {
     /// Pushes one site's newest settings and notes that they arrived.
     pub(crate) async fn push(&self, site: SiteId) -> Result<(), ApiError> {
         let Some(site) = self.directory.site(site) else {
-            return Err(ApiError::new(ErrorKind::NotFound, format!("site {site} is gone")));
+            return Err(ApiError::new(
+                ErrorKind::NotFound,
+                format!("site {site} is gone"),
+            ));
         };
         if !site.awaits_settings() {
             return Ok(());
@@ -65,7 +68,10 @@ impl SettingsPusher {
     }
 
     async fn send(&self, push: SettingsPush) -> Result<(SiteId, u64), RouteError> {
-        self.router.command(push.site, push.command)?.applied().await?;
+        self.router
+            .command(push.site, push.command)?
+            .applied()
+            .await?;
         Ok((push.site, push.revision))
     }
 }

@@ -1,6 +1,6 @@
 //! Where log lines and metrics go.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
@@ -20,6 +20,7 @@ pub(crate) fn start_logging() -> Result<(), ExitError> {
         .add_directive(quiet("actix_server=warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .with_target(true)
         .try_init()

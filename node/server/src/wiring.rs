@@ -3,22 +3,24 @@
 use std::{sync::Arc, time::Duration};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use ringtail_aggregator::Aggregator;
 use ringtail_checkpoint::{CheckpointStore, DiskFreeSpace, EmbeddedOptions, EmbeddedStore};
 use ringtail_gateway::{CollectorService, Gateway, GatewaySettings, Salts};
 use ringtail_log::{LocalDisk, LogOptions, SegmentLog};
 use ringtail_metadata::{
     Actor, ClusterId, Command, Limits, Metadata, MetadataMachine, NewKey, NodeAddresses, Scope,
-    Secret, Seams,
+    Seams, Secret,
 };
-use ringtail_partition::PartitionOptions;
+use ringtail_partition::{ArbiterSpawner, LogSource, PartitionOptions};
 use ringtail_proto::{GroupId, UnixMillis, wire::v1::collector_server::CollectorServer};
 use ringtail_raft::{RaftNode, RaftOptions};
-use ringtail_router::{Clock, GroupRoute, RaftLog, Router, RouterOptions, Spawning, SystemClock};
+use ringtail_router::{
+    Clock, GroupRoute, RaftLog, ReplicatedLog, Router, RouterOptions, Spawning, SystemClock,
+};
 use tokio::task::JoinHandle;
+use tonic_health::server::HealthReporter;
 
 use crate::{
-    Partitions,
+    Partitions, SiteMachine,
     collecting::{DirectorySites, RouterSink},
     config::Config,
     data_directory::{Addresses, DataDirectory},
@@ -26,6 +28,7 @@ use crate::{
     exit::{Exit, ExitError},
     health::{Health, NodeState},
     http::HealthView,
+    log_source::SharedLog,
     services::{Access, Admin, Imports, Lookup, Reports, Status},
     settings_pusher::SettingsPusher,
 };
@@ -39,7 +42,7 @@ const READY_WAIT_MAX: Duration = Duration::from_secs(600);
 pub(crate) struct Node {
     pub(crate) health: Arc<Health>,
     pub(crate) health_view: HealthView,
-    pub(crate) grpc_health: HealthServer,
+    pub(crate) grpc_health: HealthReporter,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) admin: Admin,
     pub(crate) reports: Reports,
@@ -53,12 +56,8 @@ pub(crate) struct Node {
     pub(crate) store: Arc<dyn CheckpointStore>,
     pub(crate) settings: Arc<SettingsPusher>,
     pub(crate) duties: Vec<JoinHandle<()>>,
-    grpc_reporter: tonic_health::server::HealthReporter,
     actor: Actor,
 }
-
-type HealthServer =
-    tonic_health::pb::health_server::HealthServer<tonic_health::server::HealthService>;
 
 impl Node {
     /// Opens what the data directory holds and starts every part; the node replays from here on.
@@ -72,14 +71,19 @@ impl Node {
         let actor = Actor::new(format!("node {}", data.identity.node));
         let log = open_log(data)?;
         let store = open_store(data)?;
-        let raft = Arc::new(
-            RaftNode::start(RaftOptions::new(data.identity.node), log).map_err(fail)?,
-        );
-        let metadata = open_metadata(data, config, &raft, &*store, addresses, &clock, &actor).await?;
+        let raft =
+            Arc::new(RaftNode::start(RaftOptions::new(data.identity.node), log).map_err(fail)?);
+        let metadata =
+            open_metadata(data, config, &raft, &*store, addresses, &clock, &actor).await?;
         let directory = metadata.directory();
-        let partitions = open_partitions(config, &raft, &store, &metadata).await?;
+        let log_source: Arc<dyn LogSource> = Arc::new(SharedLog(Arc::clone(raft.log())));
+        let partitions = open_partitions(config, &raft, &store, &log_source, &metadata).await?;
         let router = start_router(config, &raft, &partitions, &metadata, &clock).await?;
-        let settings = Arc::new(SettingsPusher::new(metadata.clone(), router.clone(), actor.clone()));
+        let settings = Arc::new(SettingsPusher::new(
+            metadata.clone(),
+            router.clone(),
+            actor.clone(),
+        ));
         let health = Arc::new(Health::default());
         let access = Access::new(Arc::clone(&directory), Arc::clone(&clock));
         let gateway_clock = {
@@ -106,14 +110,13 @@ impl Node {
         let free = Arc::new(DiskFreeSpace::new(data.path().to_owned()));
         let gate = router.gate();
         disk_watch::look(&*free, &gate, config.disk_reserve_bytes);
-        let (grpc_reporter, grpc_health) = tonic_health::server::health_reporter();
         let mut node = Self {
             health_view: HealthView {
                 health: Arc::clone(&health),
                 gate: Arc::clone(&gate),
                 metrics,
             },
-            grpc_health,
+            grpc_health: HealthReporter::new(),
             reports: Reports::new(
                 access.clone(),
                 Arc::clone(&health),
@@ -124,21 +127,26 @@ impl Node {
                 access.clone(),
                 Arc::clone(&health),
                 Arc::clone(&gateway),
-                salts,
                 router.clone(),
                 Arc::clone(&partitions),
             ),
-            lookup: Lookup::new(access.clone(), Arc::clone(&raft), Arc::clone(&partitions)),
-            status: Status::new(
+            lookup: Lookup {
+                access: access.clone(),
+                health: Arc::clone(&health),
+                partitions: Arc::clone(&partitions),
+                log: log_source,
+                gateway: Arc::clone(&gateway),
+            },
+            status: Status {
                 access,
-                Arc::clone(&health),
-                data.identity.clone(),
-                Arc::clone(&raft),
-                Arc::clone(&partitions),
-                Arc::clone(&directory),
-                Arc::clone(&store),
-                router.clone(),
-            ),
+                health: Arc::clone(&health),
+                identity: data.identity.clone(),
+                raft: Arc::clone(&raft),
+                partitions: Arc::clone(&partitions),
+                directory: Arc::clone(&directory),
+                store: Arc::clone(&store),
+                router: router.clone(),
+            },
             health,
             gateway,
             admin,
@@ -149,7 +157,6 @@ impl Node {
             store,
             settings,
             duties: Vec::new(),
-            grpc_reporter,
             actor,
         };
         node.duties = duties::start(&node, free, gate, config.disk_reserve_bytes);
@@ -169,7 +176,7 @@ impl Node {
             .await
             .map_err(|_| fail("the log could not be replayed in time"))??;
         self.health.advance(NodeState::Ready);
-        self.grpc_reporter
+        self.grpc_health
             .set_serving::<CollectorServer<CollectorService>>()
             .await;
         Ok(())
@@ -215,7 +222,10 @@ async fn open_metadata(
 ) -> Result<Metadata, ExitError> {
     let rows = store.group(METADATA).map_err(fail)?;
     let machine = Arc::new(MetadataMachine::open(rows).map_err(fail)?);
-    let group = raft.open_group(METADATA, machine.clone()).await.map_err(fail)?;
+    let group = raft
+        .open_group(METADATA, machine.clone())
+        .await
+        .map_err(fail)?;
     group.initialize_single().await.map_err(fail)?;
     group.ready().await.map_err(fail)?;
     let seams = Arc::new(SystemSeams(Arc::clone(clock)));
@@ -238,7 +248,10 @@ async fn open_metadata(
                 groups: config.partitions,
                 limits: Limits::default(),
             };
-            metadata.execute(init, actor, "first start").await.map_err(fail)?;
+            metadata
+                .execute(init, actor, "first start")
+                .await
+                .map_err(fail)?;
         }
     }
     let register = Command::RegisterNode {
@@ -248,37 +261,45 @@ async fn open_metadata(
             grpc: addresses.grpc.clone(),
         },
     };
-    metadata.execute(register, actor, "start").await.map_err(fail)?;
+    metadata
+        .execute(register, actor, "start")
+        .await
+        .map_err(fail)?;
     Ok(metadata)
 }
 
 async fn open_partitions(
     config: &Config,
-    raft: &Arc<RaftNode>,
+    raft: &RaftNode,
     store: &Arc<dyn CheckpointStore>,
+    log: &Arc<dyn LogSource>,
     metadata: &Metadata,
 ) -> Result<Arc<Partitions>, ExitError> {
     let directory = metadata.directory();
     let slots = directory.slots();
     let options = PartitionOptions {
-        dirty_age_max: Duration::from_secs(config.checkpoint_dirty_seconds_max),
-        site_idle_max: Duration::from_secs(config.site_idle_seconds_max),
-        threads: config.threads,
+        dirty_age_ms_max: config.checkpoint_dirty_seconds_max * 1_000,
+        site_idle_ms_max: config.site_idle_seconds_max * 1_000,
         ..PartitionOptions::default()
     };
+    let seams = ringtail_partition::Seams {
+        store: Arc::clone(store),
+        log: Arc::clone(log),
+        clock: Arc::new(ringtail_partition::SystemClock::new()),
+        spawner: ArbiterSpawner::new(config.threads).map_err(fail)?,
+        node_log_bytes: Arc::default(),
+    };
     let partitions = Partitions::open(
-        Arc::clone(store),
         raft,
         (*slots).clone(),
-        Arc::new(Aggregator::default()),
+        SiteMachine::default(),
+        seams,
         options,
     )
     .await
     .map_err(fail)?;
-    for group in raft.groups() {
-        group.initialize_single().await.map_err(fail)?;
-    }
-    Ok(Arc::new(partitions))
+    partitions.initialize_single().await.map_err(fail)?;
+    Ok(partitions)
 }
 
 async fn start_router(
@@ -296,10 +317,10 @@ async fn start_router(
         .filter(|group| group.id() != METADATA)
         .map(|group| {
             let (id, partitions) = (group.id(), Arc::clone(partitions));
-            let stamp = Arc::new(move || partitions.stamp(id));
+            let stamp = Arc::new(move || partitions.stamp(id).unwrap_or_default());
             GroupRoute {
                 group: id,
-                log: Arc::new(RaftLog::new(group, stamp)),
+                log: replicated_log(RaftLog::new(group, stamp)),
             }
         })
         .collect();
@@ -312,6 +333,16 @@ async fn start_router(
     )
     .await
     .map_err(fail)
+}
+
+#[cfg(not(feature = "planted-bugs"))]
+fn replicated_log(log: RaftLog) -> Arc<dyn ReplicatedLog> {
+    Arc::new(log)
+}
+
+#[cfg(feature = "planted-bugs")]
+fn replicated_log(log: RaftLog) -> Arc<dyn ReplicatedLog> {
+    crate::planted_bugs::replicated_log(log)
 }
 
 /// Makes the admin token at the first start. It is written down before its key exists, so that a crash in between

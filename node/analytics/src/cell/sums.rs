@@ -70,17 +70,17 @@ impl Cell {
 
     /// Adds another cell: associative and commutative.
     pub fn merge(&mut self, other: &Self) {
-        self.events += other.events;
-        self.pageviews += other.pageviews;
-        self.visits += other.visits;
-        self.entrances += other.entrances;
-        self.bounces += other.bounces;
-        self.duration_ms += other.duration_ms;
-        self.visit_pageviews += other.visit_pageviews;
-        self.engaged_visits += other.engaged_visits;
-        self.scroll_sum += other.scroll_sum;
-        self.scroll_count += other.scroll_count;
-        self.engaged_ms += other.engaged_ms;
+        add(&mut self.events, other.events);
+        add(&mut self.pageviews, other.pageviews);
+        add(&mut self.visits, other.visits);
+        add(&mut self.entrances, other.entrances);
+        add(&mut self.bounces, other.bounces);
+        add(&mut self.duration_ms, other.duration_ms);
+        add(&mut self.visit_pageviews, other.visit_pageviews);
+        add(&mut self.engaged_visits, other.engaged_visits);
+        add(&mut self.scroll_sum, other.scroll_sum);
+        add(&mut self.scroll_count, other.scroll_count);
+        add(&mut self.engaged_ms, other.engaged_ms);
         for sum in &other.revenue {
             self.add_sum(*sum);
         }
@@ -117,4 +117,9 @@ impl Cell {
             Err(missing) => self.revenue.insert(missing, sum),
         }
     }
+}
+
+/// A sum at its end stays there: only a damaged page can bring it so far.
+fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
 }

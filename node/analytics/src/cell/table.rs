@@ -173,6 +173,6 @@ pub(super) fn add_remainder(
         values: 0,
         cell: Cell::new(precision),
     });
-    remainder.values += values;
+    remainder.values = remainder.values.saturating_add(values);
     remainder.cell.merge(cell);
 }

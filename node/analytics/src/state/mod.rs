@@ -9,6 +9,8 @@ pub(crate) mod id_hash;
 mod imports;
 mod late_merge;
 mod load;
+#[cfg(feature = "planted-bugs")]
+mod planted_bugs;
 mod recent;
 mod resolve;
 mod site_row;

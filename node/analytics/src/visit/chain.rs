@@ -131,3 +131,88 @@ impl Chain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        Money,
+        visit::{applied_event::EventKind, touch_sum::TouchKind},
+        zone::HOUR_MS,
+    };
+
+    fn event() -> impl Strategy<Value = AppliedEvent> {
+        let kind = prop_oneof![
+            Just(EventKind::Pageview),
+            Just(EventKind::Engagement),
+            any::<bool>().prop_map(|is_interactive| EventKind::Custom { is_interactive }),
+        ];
+        let numbers = (0..4 * HOUR_MS, any::<u64>(), 1..4_u64, 0..4_u64, 0..5_u32);
+        let more = (0..102_u8, any::<u32>(), 0..3_u32, -5..5_i64);
+        (kind, numbers, more).prop_map(
+            |(kind, (time_ms, id, visitor, previous, value), (scroll, engaged_ms, goals, amount))| {
+                AppliedEvent {
+                    time_ms,
+                    id,
+                    visitor,
+                    visitor_previous: previous,
+                    kind,
+                    name: value,
+                    page: value + 10,
+                    hostname: 20,
+                    client: value,
+                    place: value,
+                    acquisition: value,
+                    scroll_plus_one: scroll,
+                    engaged_ms,
+                    values: (0..goals).map(|goal| (TouchKind::GOAL, goal)).collect(),
+                    goals,
+                    revenue: (amount != 0).then(|| Money {
+                        currency: ringtail_proto::CurrencyCode::parse(b"EUR")
+                            .expect("three letters"),
+                        amount_micros: amount * i64::MAX / 5,
+                    }),
+                }
+            },
+        )
+    }
+
+    fn chain(events: &[AppliedEvent]) -> Chain {
+        let hour = |event: &AppliedEvent| HourStart(event.time_ms / HOUR_MS * HOUR_MS);
+        let mut chain = Chain::of(hour(&events[0]), &events[0]);
+        for event in &events[1..] {
+            chain.add(hour(event), event);
+        }
+        chain
+    }
+
+    fn merged(mut one: Chain, other: Chain) -> Chain {
+        one.merge(other);
+        one
+    }
+
+    proptest! {
+        #[test]
+        fn merge_is_associative_and_commutative(
+            events in prop::collection::vec(event(), 3..40),
+            cuts in (0.0..1.0_f64, 0.0..1.0_f64),
+        ) {
+            let at = |share: f64, of: usize| 1 + (share * (of - 2) as f64) as usize;
+            let second = at(cuts.0, events.len()).max(2).min(events.len() - 1);
+            let first = 1 + (cuts.1 * (second - 1) as f64) as usize;
+            let first = first.min(second - 1).max(1);
+            let (a, b, c) = (
+                chain(&events[..first]),
+                chain(&events[first..second]),
+                chain(&events[second..]),
+            );
+            let left = merged(merged(a.clone(), b.clone()), c.clone());
+            prop_assert_eq!(&left, &merged(a.clone(), merged(b.clone(), c.clone())));
+            prop_assert_eq!(&merged(a.clone(), b.clone()), &merged(b.clone(), a.clone()));
+            prop_assert_eq!(&left, &merged(c, merged(b, a)));
+            prop_assert_eq!(&left, &chain(&events));
+        }
+    }
+}

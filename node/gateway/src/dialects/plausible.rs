@@ -220,7 +220,7 @@ mod tests {
         };
         let url = "\"u\":\"https://example.com/\"";
         check("", "body: EOF");
-        check("[]", "body: ");
+        check("[1]", "body: ");
         check("{", "body: EOF");
         check(
             r#"{"d":1}"#,

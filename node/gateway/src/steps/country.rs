@@ -34,7 +34,7 @@ mod tests {
         };
         check(Some("8.8.8.8"), "US");
         check(Some("8.8.8.8"), "US");
-        check(Some("2001:4860:4860::8888"), "US");
+        check(Some("2001:4860:4860::8888"), "CA");
         check(Some("192.168.1.1"), "");
         check(None, "");
     }

@@ -84,7 +84,10 @@ impl Client {
         if let Some((bytes, content_type)) = body {
             request = request.header("content-type", content_type).body(bytes);
         }
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let bytes = response
             .bytes()

@@ -25,7 +25,12 @@ enum Command {
         /// Name of the goal.
         name: String,
         /// Events of this name meet the goal.
-        #[arg(long, value_name = "NAME", conflicts_with = "page", required_unless_present = "page")]
+        #[arg(
+            long,
+            value_name = "NAME",
+            conflicts_with = "page",
+            required_unless_present = "page"
+        )]
         event: Option<String>,
         /// Views of pages of this pattern meet the goal; `*` stands for a run without `/`, `**` for any run.
         #[arg(long, value_name = "PATTERN")]

@@ -76,7 +76,15 @@ pub(super) async fn run(
         }
         Command::List => {
             let keys = client.get("/api/v1/keys").await?;
-            let columns = ["id", "name", "scope", "site", "last_used", "expires", "revoked"];
+            let columns = [
+                "id",
+                "name",
+                "scope",
+                "site",
+                "last_used",
+                "expires",
+                "revoked",
+            ];
             output.print(&keys, |keys| listing(keys, "keys", &columns))
         }
         Command::Revoke { id } => {

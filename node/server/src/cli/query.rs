@@ -15,7 +15,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DOMAIN", required_unless_present = "body")]
     site: Option<String>,
     /// Metrics, with commas between.
-    #[arg(long, value_delimiter = ',', default_value = "visitors,visits,pageviews")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "visitors,visits,pageviews"
+    )]
     metrics: Vec<String>,
     /// `day`, `7d`, `month`, `all`, …, or two dates with a comma between.
     #[arg(long, value_name = "RANGE", default_value = "7d")]
@@ -83,7 +87,10 @@ fn render(request: &Value, report: &Value) -> String {
                 .collect()
         })
         .collect();
-    table(&header.iter().map(String::as_str).collect::<Vec<_>>(), &rows)
+    table(
+        &header.iter().map(String::as_str).collect::<Vec<_>>(),
+        &rows,
+    )
 }
 
 fn text(value: &Value) -> String {

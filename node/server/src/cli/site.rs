@@ -54,7 +54,11 @@ pub(super) async fn run(
             let body = json!({"domain": domain, "timezone": timezone});
             let site = client.post("/api/v1/sites", &body).await?;
             output.print(&site, |site| {
-                format!("added {} ({})", field(site, "domain"), field(site, "timezone"))
+                format!(
+                    "added {} ({})",
+                    field(site, "domain"),
+                    field(site, "timezone")
+                )
             })
         }
         Command::List => {

@@ -28,12 +28,19 @@ fn render(status: &Value) -> String {
         .into_iter()
         .flat_map(|node| node.iter())
         .map(|(name, value)| {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             vec![name.clone(), text]
         })
         .collect();
     let groups = [
-        "group", "leader", "applied", "floor", "sites_active", "sites_dirty",
+        "group",
+        "leader",
+        "applied",
+        "floor",
+        "sites_active",
+        "sites_dirty",
     ];
     format!(
         "{} ({})\n\n{}\n{}",

@@ -23,7 +23,11 @@ impl Service for AdminService {
     ) -> Result<Response<v1::Site>, Status> {
         let caller = caller(&self.admin.access, &request)?;
         let v1::AddSiteRequest { domain, timezone } = request.into_inner();
-        let timezone = if timezone.is_empty() { "UTC" } else { &timezone };
+        let timezone = if timezone.is_empty() {
+            "UTC"
+        } else {
+            &timezone
+        };
         let site = self.admin.add_site(&caller, &domain, timezone).await?;
         Ok(Response::new(site.into()))
     }
@@ -33,7 +37,12 @@ impl Service for AdminService {
         request: Request<v1::ListSitesRequest>,
     ) -> Result<Response<v1::ListSitesResponse>, Status> {
         let caller = caller(&self.admin.access, &request)?;
-        let sites = self.admin.sites(&caller).into_iter().map(Into::into).collect();
+        let sites = self
+            .admin
+            .sites(&caller)
+            .into_iter()
+            .map(Into::into)
+            .collect();
         Ok(Response::new(v1::ListSitesResponse { sites }))
     }
 
@@ -115,7 +124,12 @@ impl Service for AdminService {
         request: Request<v1::ListKeysRequest>,
     ) -> Result<Response<v1::ListKeysResponse>, Status> {
         let caller = caller(&self.admin.access, &request)?;
-        let keys = self.admin.keys(&caller)?.into_iter().map(Into::into).collect();
+        let keys = self
+            .admin
+            .keys(&caller)?
+            .into_iter()
+            .map(Into::into)
+            .collect();
         Ok(Response::new(v1::ListKeysResponse { keys }))
     }
 
@@ -124,7 +138,10 @@ impl Service for AdminService {
         request: Request<v1::RevokeKeyRequest>,
     ) -> Result<Response<v1::Key>, Status> {
         let caller = caller(&self.admin.access, &request)?;
-        let key = self.admin.revoke_key(&caller, &request.into_inner().id).await?;
+        let key = self
+            .admin
+            .revoke_key(&caller, &request.into_inner().id)
+            .await?;
         Ok(Response::new(key.into()))
     }
 

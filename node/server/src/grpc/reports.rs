@@ -2,7 +2,8 @@
 
 use futures::{StreamExt as _, stream::BoxStream};
 use ringtail_proto::wire::v1::{
-    QueryRequest, QueryResponse, RealtimeRequest, RealtimeResponse, reports_server::Reports as Service,
+    QueryRequest, QueryResponse, RealtimeRequest, RealtimeResponse,
+    reports_server::Reports as Service,
 };
 use tonic::{Request, Response, Status};
 
@@ -14,9 +15,15 @@ pub(crate) struct ReportsService(pub(crate) Reports);
 
 #[tonic::async_trait]
 impl Service for ReportsService {
-    async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
+    async fn query(
+        &self,
+        request: Request<QueryRequest>,
+    ) -> Result<Response<QueryResponse>, Status> {
         let caller = caller(&self.0.access, &request)?;
-        let report = self.0.query(&caller, request.into_inner().json.into()).await?;
+        let report = self
+            .0
+            .query(&caller, request.into_inner().json.into())
+            .await?;
         let json = serde_json::to_string(&report).map_err(ApiError::internal)?;
         Ok(Response::new(QueryResponse { json }))
     }

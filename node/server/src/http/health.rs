@@ -34,7 +34,11 @@ async fn live() -> HttpResponse {
 /// Caught up: queries are answered. A full disk closes ingest and leaves queries ready.
 #[get("/health/ready")]
 async fn ready(view: web::Data<HealthView>) -> HttpResponse {
-    let ingest = if view.gate.is_open() { "open" } else { "full" };
+    let ingest = if view.gate.is_storage_full() {
+        "full"
+    } else {
+        "open"
+    };
     let document = json!({"status": view.health.state().name(), "ingest": ingest});
     if view.health.is_ready() {
         HttpResponse::Ok().json(document)

@@ -69,7 +69,9 @@ async fn lines(
         },
         bytes,
     };
-    let counts = imports.lines(&caller, &lines.site, &lines.source, chunk).await?;
+    let counts = imports
+        .lines(&caller, &lines.site, &lines.source, chunk)
+        .await?;
     Ok(HttpResponse::Ok().json(counts))
 }
 
@@ -80,6 +82,8 @@ async fn finish(
     import: web::Json<Import>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller(&imports.access, &request)?;
-    let position = imports.finish(&caller, &import.site, &import.source).await?;
+    let position = imports
+        .finish(&caller, &import.site, &import.source)
+        .await?;
     Ok(HttpResponse::Ok().json(json!({"line": position.lines})))
 }

@@ -22,11 +22,11 @@ struct Realtime {
 }
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
-    config.service(query).service(realtime);
+    config.service(report).service(realtime);
 }
 
 #[post("/api/v2/query")]
-async fn query(
+async fn report(
     reports: web::Data<Reports>,
     request: HttpRequest,
     body: web::Bytes,

@@ -44,7 +44,9 @@ async fn add(
     site: web::Json<NewSite>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller(&admin.access, &request)?;
-    let site = admin.add_site(&caller, &site.domain, &site.timezone).await?;
+    let site = admin
+        .add_site(&caller, &site.domain, &site.timezone)
+        .await?;
     Ok(HttpResponse::Created().json(site))
 }
 
@@ -56,7 +58,9 @@ async fn change(
     change: web::Json<SiteChange>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller(&admin.access, &request)?;
-    let site = admin.change_site(&caller, &domain, change.into_inner()).await?;
+    let site = admin
+        .change_site(&caller, &domain, change.into_inner())
+        .await?;
     Ok(HttpResponse::Ok().json(site))
 }
 

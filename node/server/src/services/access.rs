@@ -74,7 +74,11 @@ impl Caller {
         if self.key.permits(needed, site) {
             return Ok(());
         }
-        let reach = if site.is_some() { "" } else { " over all sites" };
+        let reach = if site.is_some() {
+            ""
+        } else {
+            " over all sites"
+        };
         Err(ApiError::new(
             ErrorKind::Forbidden,
             format!("key {} has no {needed} right{reach}", self.key.id),

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use ringtail_metadata::{
     Command, Directory, Domain, GoalCondition, GoalId, KeyId, Metadata, MetadataError,
-    OptionsChange, Outcome, Scope, Secret,
-    Site,
+    OptionsChange, Outcome, Scope, Secret, Site,
 };
 use ringtail_proto::{ErrorKind, SiteId, UnixMillis};
 use ringtail_router::Clock;
@@ -79,13 +78,19 @@ impl Admin {
         timezone: &str,
     ) -> Result<SiteDocument, ApiError> {
         caller.require(Scope::Admin, None)?;
-        let site = self.metadata.add_site(domain, timezone, &caller.actor(), WHY).await?;
+        let site = self
+            .metadata
+            .add_site(domain, timezone, &caller.actor(), WHY)
+            .await?;
         self.settled(site.id).await
     }
 
     pub(crate) fn sites(&self, caller: &Caller) -> Vec<SiteDocument> {
         let sites = self.access.sites(caller);
-        sites.iter().map(|site| SiteDocument::from(&**site)).collect()
+        sites
+            .iter()
+            .map(|site| SiteDocument::from(&**site))
+            .collect()
     }
 
     pub(crate) async fn change_site(
@@ -97,15 +102,18 @@ impl Admin {
         let site = self.access.site(caller, Scope::Admin, domain)?.id;
         if let Some(domain) = &change.domain {
             let domain = Domain::parse(domain)?;
-            self.execute(caller, Command::RenameSite { site, domain }).await?;
+            self.execute(caller, Command::RenameSite { site, domain })
+                .await?;
         }
         if let Some(is_paused) = change.paused {
-            self.execute(caller, Command::PauseSite { site, is_paused }).await?;
+            self.execute(caller, Command::PauseSite { site, is_paused })
+                .await?;
         }
         let options = change.options()?;
         if options != OptionsChange::default() {
             let change = options;
-            self.execute(caller, Command::SetSiteOptions { site, change }).await?;
+            self.execute(caller, Command::SetSiteOptions { site, change })
+                .await?;
         }
         self.settled(site).await
     }
@@ -123,7 +131,11 @@ impl Admin {
             _ => return Err(ApiError::invalid("a goal has either `event` or `page`")),
         };
         let name = goal.name;
-        let command = Command::AddGoal { site, name, condition };
+        let command = Command::AddGoal {
+            site,
+            name,
+            condition,
+        };
         match self.execute(caller, command).await? {
             Outcome::Goal(goal) => {
                 self.settled(site).await?;
@@ -133,7 +145,11 @@ impl Admin {
         }
     }
 
-    pub(crate) fn goals(&self, caller: &Caller, domain: &str) -> Result<Vec<GoalDocument>, ApiError> {
+    pub(crate) fn goals(
+        &self,
+        caller: &Caller,
+        domain: &str,
+    ) -> Result<Vec<GoalDocument>, ApiError> {
         let site = self.access.site(caller, Scope::Read, domain)?;
         Ok(site.settings.goals.iter().map(GoalDocument::from).collect())
     }
@@ -152,7 +168,10 @@ impl Admin {
             }
         };
         let scope = Scope::from_name(&key.scope).ok_or_else(|| {
-            ApiError::invalid(format!("scope {:?} is none of read, write and admin", key.scope))
+            ApiError::invalid(format!(
+                "scope {:?} is none of read, write and admin",
+                key.scope
+            ))
         })?;
         let key = ringtail_metadata::NewKey {
             expires: key.expires(self.clock.now()),
@@ -170,7 +189,11 @@ impl Admin {
         Ok(keys.iter().map(|key| self.key_document(key)).collect())
     }
 
-    pub(crate) async fn revoke_key(&self, caller: &Caller, id: &str) -> Result<KeyDocument, ApiError> {
+    pub(crate) async fn revoke_key(
+        &self,
+        caller: &Caller,
+        id: &str,
+    ) -> Result<KeyDocument, ApiError> {
         caller.require(Scope::Admin, None)?;
         let key = id
             .parse()
@@ -234,7 +257,9 @@ impl SiteChange {
 
 impl NewKey {
     fn expires(&self, now: UnixMillis) -> Option<UnixMillis> {
-        let days = self.expires_days.map(|days| now.0 + i64::from(days) * DAY_MS);
+        let days = self
+            .expires_days
+            .map(|days| now.0 + i64::from(days) * DAY_MS);
         self.expires_unix_ms.or(days).map(UnixMillis)
     }
 }

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, stream};
-use ringtail_metadata::{Goal, Scope, Site};
-use ringtail_partition::ViewAt;
+use ringtail_metadata::{Scope, Site};
+use ringtail_partition::PartitionError;
 use ringtail_proto::{ErrorKind, SiteId, UnixMillis};
-use ringtail_query::{GoalInfo, QueryError, QueryRequest, SiteInfo};
+use ringtail_query::{QueryError, QueryRequest, SiteInfo};
 use ringtail_router::Clock;
 use serde_json::Value;
 use tokio::{
@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{Access, Caller};
-use crate::{Partitions, SiteView, api_error::ApiError, health::Health};
+use crate::{Partitions, ViewAt, api_error::ApiError, health::Health};
 
 /// How often a stream looks for a change.
 const REALTIME_INTERVAL: Duration = Duration::from_secs(1);
@@ -26,6 +26,9 @@ const REALTIME_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Streams at once.
 const REALTIME_STREAMS_MAX: usize = 2_000;
 
+/// Memory for decoded pages.
+const CACHE_BYTES_MAX: u64 = ringtail_query::Reports::CACHE_BYTES_MAX;
+
 /// Answers reports.
 #[derive(Clone)]
 pub(crate) struct Reports {
@@ -33,6 +36,7 @@ pub(crate) struct Reports {
     health: Arc<Health>,
     partitions: Arc<Partitions>,
     clock: Arc<dyn Clock>,
+    engine: Arc<ringtail_query::Reports>,
     streams: Arc<Semaphore>,
 }
 
@@ -57,6 +61,7 @@ impl Reports {
             health,
             partitions,
             clock,
+            engine: Arc::new(ringtail_query::Reports::new(CACHE_BYTES_MAX)),
             streams: Arc::new(Semaphore::new(REALTIME_STREAMS_MAX)),
         }
     }
@@ -64,11 +69,12 @@ impl Reports {
     /// Answers one report.
     pub(crate) async fn query(&self, caller: &Caller, body: Bytes) -> Result<Value, ApiError> {
         let request = QueryRequest::parse(&body)?;
-        let site = self.access.site(caller, Scope::Read, request.site())?;
+        let site = self.access.site(caller, Scope::Read, &request.site_id)?;
         let view = self.view(site.id).await?;
         let now = self.clock.now();
+        let engine = Arc::clone(&self.engine);
         let report = spawn_blocking(move || {
-            ringtail_query::query(&request, &site_info(&site), &view.view, &view.reader, now)
+            engine.query(&request, &site_info(&site), &view.view, &view.reader, now)
         });
         let response = report.await.map_err(ApiError::internal)??;
         serde_json::to_value(response).map_err(ApiError::internal)
@@ -101,12 +107,12 @@ impl Reports {
     async fn count(&self, site: SiteId) -> Result<RealtimeCount, ApiError> {
         let view = self.view(site).await?;
         let as_of = self.clock.now();
-        let visitors = ringtail_query::realtime_visitors(&view.view, as_of);
+        let visitors = ringtail_query::realtime_visitors(&view.view, &view.reader, as_of)?;
         Ok(RealtimeCount { visitors, as_of })
     }
 
     /// A node that replays would show numbers of the past, and one that drains ends its streams.
-    async fn view(&self, site: SiteId) -> Result<ViewAt<SiteView>, ApiError> {
+    async fn view(&self, site: SiteId) -> Result<ViewAt, ApiError> {
         self.health.require_ready()?;
         Ok(self.partitions.view(site).await?)
     }
@@ -139,18 +145,18 @@ impl Follower {
 
 fn site_info(site: &Site) -> SiteInfo {
     SiteInfo {
+        id: site.id,
         domain: site.domain.to_string(),
         timezone: site.timezone.to_string(),
-        goals: site.settings.goals.iter().map(goal_info).collect(),
-        property_keys: site.settings.property_keys.clone(),
     }
 }
 
-fn goal_info(goal: &Goal) -> GoalInfo {
-    GoalInfo {
-        id: goal.id.0,
-        name: goal.name.clone(),
-        since: goal.since,
+impl From<PartitionError> for ApiError {
+    fn from(error: PartitionError) -> Self {
+        match error.kind() {
+            ErrorKind::Internal => Self::internal(error),
+            kind => Self::new(kind, error),
+        }
     }
 }
 

@@ -161,8 +161,14 @@ mod tests {
         encoder.write_all(b"one\ntwo").unwrap();
         encoder.finish().unwrap();
         let start = ImportPosition::default();
-        assert_eq!(read_all(&plain, start).unwrap(), (0, b"one\ntwo\n".to_vec()));
-        assert_eq!(read_all(&packed, start).unwrap(), (0, b"one\ntwo\n".to_vec()));
+        assert_eq!(
+            read_all(&plain, start).unwrap(),
+            (0, b"one\ntwo\n".to_vec())
+        );
+        assert_eq!(
+            read_all(&packed, start).unwrap(),
+            (0, b"one\ntwo\n".to_vec())
+        );
     }
 
     #[test]

@@ -29,7 +29,10 @@ impl SourceFile {
     /// Opens a path, `-` for standard input.
     pub(super) fn open(path: &Path) -> Result<Self, ExitError> {
         let fail = |error: io::Error| {
-            ExitError::new(Exit::Input, format!("{} cannot be read: {error}", path.display()))
+            ExitError::new(
+                Exit::Input,
+                format!("{} cannot be read: {error}", path.display()),
+            )
         };
         let read = Arc::new(AtomicU64::new(0));
         let (raw, size): (Box<dyn Read>, _) = if path == Path::new("-") {

@@ -1,0 +1,279 @@
+//! Imports of access logs: from a client's chunks of lines to marked batches in the partition's log.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use ringtail_gateway::{Gateway, ImportChunk as Enriched, Importer};
+use ringtail_metadata::{Scope, Site};
+use ringtail_proto::{
+    DropReason, ErrorKind, Event, SiteId, Verdict,
+    stored::{ImportMark, SiteCommand, site_command::Change},
+};
+use ringtail_router::{Router, Submission};
+use serde::Serialize;
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use super::{Access, Caller};
+use crate::{
+    Partitions,
+    api_error::ApiError,
+    health::Health,
+    import_position::{ImportPosition, without_line_end},
+};
+
+/// Chunks that are worked on at once, on this node.
+const CHUNKS_MAX: usize = 8;
+/// Lines, and so events, of one marked batch.
+const BATCH_LINES_MAX: usize = 2_000;
+const SOURCE_BYTES_MAX: usize = 128;
+
+/// Takes imports.
+#[derive(Clone)]
+pub(crate) struct Imports {
+    pub(crate) access: Access,
+    health: Arc<Health>,
+    gateway: Arc<Gateway>,
+    router: Router,
+    partitions: Arc<Partitions>,
+    chunks: Arc<Semaphore>,
+}
+
+/// Whole lines that follow a position.
+pub(crate) struct ImportChunk {
+    pub(crate) after: ImportPosition,
+    pub(crate) bytes: Bytes,
+}
+
+/// What became of a chunk's lines.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct ImportCounts {
+    accepted: u64,
+    duplicates: u64,
+    dropped: BTreeMap<&'static str, u64>,
+}
+
+impl ImportCounts {
+    fn drop(&mut self, reason: DropReason) {
+        *self.dropped.entry(reason.name()).or_default() += 1;
+    }
+
+    fn count(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Accepted | Verdict::Late => self.accepted += 1,
+            Verdict::Duplicate => self.duplicates += 1,
+            Verdict::Dropped(reason) => self.drop(reason),
+        }
+    }
+}
+
+impl Imports {
+    pub(crate) fn new(
+        access: Access,
+        health: Arc<Health>,
+        gateway: Arc<Gateway>,
+        router: Router,
+        partitions: Arc<Partitions>,
+    ) -> Self {
+        Self {
+            access,
+            health,
+            gateway,
+            router,
+            partitions,
+            chunks: Arc::new(Semaphore::new(CHUNKS_MAX)),
+        }
+    }
+
+    /// Where an import stands; at the beginning when it is new.
+    pub(crate) async fn start(
+        &self,
+        caller: &Caller,
+        domain: &str,
+        source: &str,
+    ) -> Result<ImportPosition, ApiError> {
+        let site = self.site(caller, domain, source)?;
+        self.position(site.id, source).await
+    }
+
+    /// Takes lines, which have to follow where the import stands; answers when they are applied.
+    pub(crate) async fn lines(
+        &self,
+        caller: &Caller,
+        domain: &str,
+        source: &str,
+        chunk: ImportChunk,
+    ) -> Result<ImportCounts, ApiError> {
+        let site = self.site(caller, domain, source)?;
+        let _permit = self.chunks.acquire().await.map_err(ApiError::internal)?;
+        let position = self.position(site.id, source).await?;
+        if position != chunk.after {
+            let message = format!(
+                "the import {source} stands at line {}, the lines follow line {} of another file or order",
+                position.lines, chunk.after.lines
+            );
+            return Err(ApiError::new(ErrorKind::Conflict, message));
+        }
+        let importer = self.importer(&site, source)?;
+        let source = Bytes::copy_from_slice(source.as_bytes());
+        let (batches, counts) = spawn_blocking(move || batches_of(&importer, &source, &chunk))
+            .await
+            .map_err(ApiError::internal)?;
+        self.submit(site.id, batches, counts).await
+    }
+
+    /// Ends an import: everything is merged into the hours it belongs to, and the visitors' key is forgotten.
+    pub(crate) async fn finish(
+        &self,
+        caller: &Caller,
+        domain: &str,
+        source: &str,
+    ) -> Result<ImportPosition, ApiError> {
+        let site = self.site(caller, domain, source)?;
+        let command = SiteCommand {
+            site: site.id.0,
+            change: Some(Change::ImportFinished(Bytes::copy_from_slice(
+                source.as_bytes(),
+            ))),
+        };
+        self.router.command(site.id, command)?.applied().await?;
+        self.partitions.checkpoint_site(site.id).await?;
+        let importer = self.importer(&site, source)?;
+        spawn_blocking(move || importer.finish())
+            .await
+            .map_err(ApiError::internal)?
+            .map_err(ApiError::internal)?;
+        self.position(site.id, source).await
+    }
+
+    fn site(&self, caller: &Caller, domain: &str, source: &str) -> Result<Arc<Site>, ApiError> {
+        self.health.require_ready()?;
+        if source.is_empty() || source.len() > SOURCE_BYTES_MAX {
+            let message = format!("a source has 1 to {SOURCE_BYTES_MAX} bytes");
+            return Err(ApiError::invalid(message));
+        }
+        self.access.site(caller, Scope::Write, domain)
+    }
+
+    fn importer(&self, site: &Site, source: &str) -> Result<Importer, ApiError> {
+        let domain = site.domain.to_string();
+        let rules = self.gateway.site(&domain).ok_or_else(|| {
+            let message = format!("site {domain} does not take events yet");
+            ApiError::new(ErrorKind::Unavailable, message)
+        })?;
+        self.gateway
+            .importer(rules, source)
+            .map_err(ApiError::invalid)
+    }
+
+    async fn position(&self, site: SiteId, source: &str) -> Result<ImportPosition, ApiError> {
+        let view = self.partitions.view(site).await?;
+        let Some(progress) = view.view.import(source.as_bytes()) else {
+            return Ok(ImportPosition::default());
+        };
+        let hash =
+            progress.prefix_hash.as_slice().try_into().map_err(|_| {
+                ApiError::internal("an import's hash has another length than 32 bytes")
+            })?;
+        Ok(ImportPosition {
+            lines: progress.last_line,
+            hash,
+        })
+    }
+
+    /// Sends the batches in order and waits for all verdicts.
+    async fn submit(
+        &self,
+        site: SiteId,
+        batches: Vec<Batch>,
+        mut counts: ImportCounts,
+    ) -> Result<ImportCounts, ApiError> {
+        let submissions = batches
+            .into_iter()
+            .map(|batch| self.router.submit(site, batch.events, Some(batch.mark)))
+            .collect::<Result<Vec<Submission>, _>>()?;
+        for submission in submissions {
+            for verdict in submission.applied().await? {
+                counts.count(verdict);
+            }
+        }
+        Ok(counts)
+    }
+}
+
+/// Events of consecutive lines, and the mark that makes them count once.
+struct Batch {
+    events: Vec<Event>,
+    mark: ImportMark,
+}
+
+fn batches_of(
+    importer: &Importer,
+    source: &Bytes,
+    chunk: &ImportChunk,
+) -> (Vec<Batch>, ImportCounts) {
+    let mut counts = ImportCounts::default();
+    let mut position = chunk.after;
+    let batches = pieces_of(&chunk.bytes)
+        .map(|lines| {
+            let first_line = position.lines + 1;
+            let enriched = importer.enrich(&lines, first_line);
+            for (_, reason) in &enriched.dropped {
+                counts.drop(*reason);
+            }
+            for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                position.advance(without_line_end(line));
+            }
+            Batch::new(source.clone(), first_line, enriched, position)
+        })
+        .collect();
+    (batches, counts)
+}
+
+/// Cuts a chunk at line ends, so that one piece fits into one log entry.
+fn pieces_of(bytes: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
+    let mut rest = bytes.clone();
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut ends = rest
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'\n')
+            .map(|(position, _)| position + 1);
+        let end = ends.nth(BATCH_LINES_MAX - 1).unwrap_or(rest.len());
+        Some(rest.split_to(end))
+    })
+}
+
+impl Batch {
+    fn new(source: Bytes, first_line: u64, enriched: Enriched, end: ImportPosition) -> Self {
+        Self {
+            events: enriched.events,
+            mark: ImportMark {
+                source,
+                first_line,
+                last_line: end.lines,
+                prefix_hash: Bytes::copy_from_slice(&end.hash),
+                lines: enriched.event_lines,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_whole_lines_and_together_the_chunk() {
+        let chunk = Bytes::from("x\n".repeat(2 * BATCH_LINES_MAX) + "last");
+        let pieces: Vec<Bytes> = pieces_of(&chunk).collect();
+        let lines = |piece: &Bytes| piece.split_inclusive(|byte| *byte == b'\n').count();
+        assert_eq!(
+            pieces.iter().map(lines).collect::<Vec<_>>(),
+            [BATCH_LINES_MAX, BATCH_LINES_MAX, 1]
+        );
+        assert_eq!(pieces.concat(), chunk);
+    }
+}
