@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use ringtail_analytics::{
-    Cell, CellTable, Dimension, Minute, Precision, RecentCell, RecentTable,
-};
+use ringtail_analytics::{Cell, CellTable, Dimension, Minute, Precision, RecentCell, RecentTable};
 use ringtail_proto::{Text, UnixMillis};
 
 use crate::{
@@ -178,7 +176,10 @@ struct Naming<'a> {
 
 impl Naming<'_> {
     fn label(&self, value: &Text) -> String {
-        let goal = self.goals.iter().find(|goal| goal.id.to_string() == **value);
+        let goal = self
+            .goals
+            .iter()
+            .find(|goal| goal.id.to_string() == **value);
         match (goal, &self.plan.value) {
             (Some(goal), _) => goal.name.clone(),
             (None, Some(shown)) => shown.label(value),

@@ -90,11 +90,7 @@ impl Reports {
             results,
             meta: Meta {
                 total_rows: plan.include.total_rows.then_some(total_rows),
-                ..answer.meta(
-                    source,
-                    &counted,
-                    compared.as_ref().map(|(_, other)| other),
-                )
+                ..answer.meta(source, &counted, compared.as_ref().map(|(_, other)| other))
             },
             query: answer.echo(site),
         })
@@ -165,12 +161,7 @@ impl Answer<'_> {
             .collect()
     }
 
-    fn meta(
-        &self,
-        source: &dyn SiteSource,
-        counted: &Counted,
-        compared: Option<&Counted>,
-    ) -> Meta {
+    fn meta(&self, source: &dyn SiteSource, counted: &Counted, compared: Option<&Counted>) -> Meta {
         let plan = self.plan;
         let approximate = approximate(&plan.metrics, counted, compared);
         let labels = |span: &Span| {

@@ -3,9 +3,7 @@
 use ringtail_analytics::{
     CellTable, Dimension, Minute, RecentCell, RecentTable, SiteView, Zone, fold_dimension,
 };
-use ringtail_proto::{
-    Generation, HourStart, LogIndex, RowReader, SiteId, Text, UnixMillis,
-};
+use ringtail_proto::{Generation, HourStart, LogIndex, RowReader, SiteId, Text, UnixMillis};
 
 use crate::error::QueryError;
 
