@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { axis, bucket, changeText, country, duration, full, share, short, tick } from "../../web/model/format";
+import { axis, bucket, changeText, country, duration, full, margin, share, short, tick } from "../../web/model/format";
 
 test.each([
   [0, "0s"],
@@ -27,10 +27,17 @@ test("an axis is written in one way", () => {
   expect(axis([0, 50_000, 100_000], "count").map((text) => text.toUpperCase())).toEqual(["0", "50K", "100K"]);
 });
 
-test("the first month of a line carries its year", () => {
+test("a month carries its year in January, or where it is asked for", () => {
   expect(tick("2025-06-01", "month", false, true)).toMatch(/25/);
   expect(tick("2025-07-01", "month", false, false)).not.toMatch(/25/);
   expect(tick("2026-01-01", "month", false, false)).toMatch(/26/);
+});
+
+test("an estimate says how far off it may be", () => expect(margin(0.0163)).toBe("±3.3%"));
+
+test("hours over several days are told apart by the day at midnight", () => {
+  expect(tick("2026-11-21 00:00:00", "hour", false, false)).toMatch(/21/);
+  expect(tick("2026-11-21 06:00:00", "hour", false, false)).toBe("06:00");
 });
 
 describe("change", () => {

@@ -33,6 +33,8 @@ export interface Answer {
     pending_late?: number;
     /** First instant, and the first one after, in the site's zone. */
     date_range?: [string, string];
+    /** Metrics that are estimates, and how good they are. */
+    approximate?: { metric: string; relative_standard_error: number }[];
     time_labels?: string[];
     total_rows?: number;
   };

@@ -53,6 +53,11 @@ export function share(part: number, whole: number): string {
   return ratio > 0 && ratio < 0.01 ? finePercent.format(Math.max(ratio, 0.001)) : percent.format(ratio);
 }
 
+/** How far off an estimate may be, in 19 of 20 cases: two standard errors, "±3.3%". */
+export function margin(relativeStandardError: number): string {
+  return "±" + finePercent.format(2 * relativeStandardError);
+}
+
 const changeLimit = 999;
 
 /**
@@ -84,11 +89,10 @@ export function bucket(label: string, interval: Interval): string {
   return monthYear.format(at(label));
 }
 
-/** A bucket's name under the axis. */
-export function tick(label: string, interval: Interval, isOneDay: boolean, isFirst: boolean): string {
-  if (interval === "hour") return isOneDay ? label.slice(11, 16) : dayMonth.format(at(label));
-  // The year stands where it begins, and where the line does.
-  if (interval === "month") return (isFirst || label.slice(5, 7) === "01" ? monthShortYear : monthShort).format(at(label));
+/** A bucket's name under the axis. A month's carries the year in January, or `withYear`. */
+export function tick(label: string, interval: Interval, isOneDay: boolean, withYear: boolean): string {
+  if (interval === "hour") return isOneDay || !label.endsWith("00:00:00") ? label.slice(11, 16) : dayMonth.format(at(label));
+  if (interval === "month") return (withYear || label.slice(5, 7) === "01" ? monthShortYear : monthShort).format(at(label));
   return dayMonth.format(at(label));
 }
 

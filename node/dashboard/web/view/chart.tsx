@@ -8,6 +8,9 @@ import type { Metric } from "../model/metrics";
 import type { Interval } from "../model/period";
 import type { Series } from "../model/series";
 
+/** A longer line shows the same months of several years. */
+const monthsWithoutYearMax = 24;
+
 interface Hovered {
   at: number;
   left: number;
@@ -18,7 +21,7 @@ export function Chart(props: { series: Series; metric: Metric; interval: Interva
   let frame!: HTMLDivElement;
   let plot: uPlot | undefined;
   const [hovered, setHovered] = createSignal<Hovered | null>(null);
-  const hasComparison = createMemo(() => props.series.comparison.some((value) => value !== null));
+  const hasComparison = createMemo(() => props.series.comparison.some((value) => Boolean(value)));
   const isOneDay = (): boolean => new Set(props.series.labels.map((label) => label.slice(0, 10))).size === 1;
 
   /** A bucket that is still filling up must not look like a fall; alone it is all there is, and a point anyway. */
@@ -102,7 +105,7 @@ export function Chart(props: { series: Series; metric: Metric; interval: Interva
 
   const label = (at: number): string => {
     const text = props.series.labels[at];
-    return text === undefined ? "" : tick(text, props.interval, isOneDay(), at === 0);
+    return text === undefined ? "" : tick(text, props.interval, isOneDay(), at === 0 || props.series.labels.length > monthsWithoutYearMax);
   };
 
   onMount(() => {

@@ -4,7 +4,7 @@ import { For, Show, createEffect, createMemo, createSignal, onCleanup } from "so
 import type { Query, Site } from "../api/types";
 import { type View, defaultPeriod } from "../model/address";
 import { type Range, todayIn, wallClock } from "../model/dates";
-import { days } from "../model/format";
+import { days, margin } from "../model/format";
 import { metricNames, metrics } from "../model/metrics";
 import { panels } from "../model/panels";
 import { type Interval, type Period, compared, intervals, latestRange, resolve } from "../model/period";
@@ -137,6 +137,13 @@ export function Dashboard(props: {
     const date = stamp ? new Date(stamp) : null;
     return date && !Number.isNaN(date.getTime()) ? wallClock(props.site.timezone, date).slice(11) : null;
   };
+  const estimates = (): string =>
+    (total.answer()?.meta.approximate ?? [])
+      .map((estimate) => {
+        const label = metrics.find((metric) => metric.name === estimate.metric)?.label ?? estimate.metric;
+        return `${label.toLowerCase()} ${margin(estimate.relative_standard_error)}`;
+      })
+      .join(", ");
   const late = (): number => total.answer()?.meta.pending_late ?? 0;
 
   return (
@@ -221,6 +228,13 @@ export function Dashboard(props: {
             <>
               As of {time()}, {props.site.timezone}
             </>
+          )}
+        </Show>
+        <Show when={estimates()}>
+          {(text) => (
+            <span data-testid="estimates" title="Large numbers of visitors are estimated. 19 of 20 estimates are no further off than this.">
+              {" · "}estimated: {text()}
+            </span>
           )}
         </Show>
         <Show when={late() > 0}>

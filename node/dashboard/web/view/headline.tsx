@@ -32,7 +32,9 @@ export function Headline(props: {
 function Tile(props: { metric: Metric; at: number; row: Row | null; comparedWith: Range | null }) {
   const value = (): number | null => props.row?.metrics[props.at] ?? null;
   const before = (): number | null => props.row?.comparison?.metrics[props.at] ?? null;
-  const moved = (): number | null => props.row?.comparison?.change[props.at] ?? null;
+  // Where there were no visits before, there is no change either, whatever the arithmetic says of zero.
+  const moved = (): number | null => (before() && hadVisits() ? (props.row?.comparison?.change[props.at] ?? null) : null);
+  const hadVisits = (): boolean => Boolean(props.row?.comparison?.metrics[metrics.findIndex((metric) => metric.name === "visits")]);
   return (
     <span class="tile">
       <span class="tile-label">{props.metric.label}</span>
