@@ -1,15 +1,19 @@
 //! The HTTP handlers: headers and body in, status and headers out. Everything else is the [`Gateway`]'s.
 
-use std::{net::IpAddr, time::Duration};
+use std::{convert::Infallible, net::IpAddr, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
-    http::{StatusCode, header},
+    body::SizedStream,
+    http::{
+        StatusCode,
+        header::{self, ContentType},
+    },
     web,
 };
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{CollectError, Encoding, Envelope, Gateway, PIXEL, Signals, dialects::plausible};
 
@@ -36,11 +40,11 @@ pub fn configure(config: &mut web::ServiceConfig, gateway: web::Data<Gateway>) {
 
 async fn event(
     request: HttpRequest,
-    payload: web::Payload,
+    mut payload: web::Payload,
     gateway: web::Data<Gateway>,
 ) -> HttpResponse {
     let bytes_max = gateway.settings().event_body_bytes_max;
-    let result = match read(&request, payload, &gateway, bytes_max).await {
+    let result = match read(&request, &mut payload, &gateway, bytes_max).await {
         Ok((encoding, body)) => {
             gateway
                 .collect_plausible(&envelope(&request), encoding, &body)
@@ -57,17 +61,17 @@ async fn event(
             .insert_header((header::ACCESS_CONTROL_EXPOSE_HEADERS, "x-plausible-dropped"))
             .content_type("text/plain; charset=utf-8")
             .body("ok"),
-        Err(error) => refusal(&error).json(plausible::error_body(&error)),
+        Err(error) => refusal(&error, &plausible::error_body(&error), payload),
     }
 }
 
 async fn events(
     request: HttpRequest,
-    payload: web::Payload,
+    mut payload: web::Payload,
     gateway: web::Data<Gateway>,
 ) -> HttpResponse {
     let bytes_max = gateway.settings().batch_body_bytes_max;
-    let result = match read(&request, payload, &gateway, bytes_max).await {
+    let result = match read(&request, &mut payload, &gateway, bytes_max).await {
         Ok((encoding, body)) => {
             gateway
                 .collect_events(&envelope(&request), encoding, &body)
@@ -81,7 +85,8 @@ async fn events(
     match result {
         Ok(answer) => open_to_all(StatusCode::OK).json(answer),
         Err(error) => {
-            refusal(&error).json(json!({"error": error.to_string(), "kind": error.kind().name()}))
+            let body = json!({"error": error.to_string(), "kind": error.kind().name()});
+            refusal(&error, &body, payload)
         }
     }
 }
@@ -113,7 +118,7 @@ fn open_to_all(status: StatusCode) -> HttpResponseBuilder {
     response
 }
 
-fn refusal(error: &CollectError) -> HttpResponseBuilder {
+fn refusal(error: &CollectError, body: &Value, payload: web::Payload) -> HttpResponse {
     let status =
         StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if status.is_server_error() {
@@ -126,20 +131,30 @@ fn refusal(error: &CollectError) -> HttpResponseBuilder {
     if status == StatusCode::UNAUTHORIZED {
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
     }
-    if matches!(
+    response.content_type(ContentType::json());
+    let body = Bytes::from(body.to_string());
+    if !matches!(
         status,
         StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT
     ) {
-        // The rest of the body is still on its way; nobody will read it.
-        response.force_close();
+        return response.body(body);
     }
-    response
+    // The rest of the body is still on its way. The server would read an endless one to its end, unless the unread
+    // payload lives as long as the answer: then it closes the connection.
+    let length = body.len() as u64;
+    let answer = futures::stream::once(async move { Ok::<_, Infallible>(body) });
+    let answer = answer.map(move |chunk| {
+        let _unread = &payload;
+        chunk
+    });
+    response.force_close();
+    response.body(SizedStream::new(length, answer))
 }
 
 /// Reads the body, which must not be larger than its cap, nor take longer than it may.
 async fn read(
     request: &HttpRequest,
-    mut payload: web::Payload,
+    payload: &mut web::Payload,
     gateway: &Gateway,
     bytes_max: usize,
 ) -> Result<(Encoding, Bytes), CollectError> {
@@ -150,7 +165,7 @@ async fn read(
         return Err(CollectError::BodyTooLarge { bytes_max });
     }
     let ms_max = gateway.settings().body_read_ms_max;
-    let reading = read_chunks(&mut payload, bytes_max);
+    let reading = read_chunks(payload, bytes_max);
     let body = tokio::time::timeout(Duration::from_millis(ms_max), reading).await;
     let body = body.map_err(|_| CollectError::BodyTimeout { ms_max })??;
     Ok((encoding, body))

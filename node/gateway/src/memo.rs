@@ -116,7 +116,7 @@ impl Memo {
 
 /// Memos that wait for a worker. A request takes one, uses it without a lock, and puts it back.
 pub(crate) struct MemoPool {
-    waiting: Mutex<Vec<Box<Memo>>>,
+    waiting: Mutex<Vec<Memo>>,
 }
 
 impl MemoPool {
@@ -132,7 +132,7 @@ impl MemoPool {
     /// Runs `work` with a memo. The site it remembers never outlives a request, so that changed settings count at once.
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Memo) -> R) -> R {
         let taken = self.waiting.lock().pop();
-        let mut memo = taken.unwrap_or_else(|| Box::new(Memo::new()));
+        let mut memo = taken.unwrap_or_else(Memo::new);
         let result = work(&mut memo);
         memo.site = None;
         let mut waiting = self.waiting.lock();
