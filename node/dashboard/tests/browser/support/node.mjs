@@ -21,8 +21,9 @@ function binary() {
 }
 
 export async function startNode() {
+  const program = binary();
   const directory = await mkdtemp(join(tmpdir(), "ringtail-browser-"));
-  const process_ = spawn(binary(), ["serve", "--data-dir", directory, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"], {
+  const process_ = spawn(program, ["serve", "--data-dir", directory, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   let log = "";
