@@ -1,6 +1,8 @@
 //! `SiteState` behind the seam of the partitions.
 
-use ringtail_analytics::{RollUpError, RowError, SiteState, SiteView, StateError, roll_up};
+use ringtail_analytics::{
+    RollUpError, RowError, SiteOutline, SiteState, SiteView, StateError, roll_up,
+};
 use ringtail_partition::{ApplyAt, SiteChange, SiteCondition, SiteMachine, SiteMachineError};
 use ringtail_proto::{LogIndex, RowReader, RowWrite, SiteId, Verdict};
 
@@ -75,18 +77,20 @@ impl SiteMachine for Aggregator {
 
     fn roll_up(
         &self,
-        site: SiteId,
+        _site: SiteId,
         rows: &dyn RowReader,
     ) -> Result<Vec<RowWrite>, SiteMachineError> {
-        let view = SiteState::load(site, rows).map_err(state_error)?.view();
-        if view.first_hour().is_none() {
+        let Some(outline) = SiteOutline::load(rows).map_err(state_error)? else {
             return Ok(Vec::new());
-        }
+        };
+        let Some(hot_from) = outline.hot_from else {
+            return Ok(Vec::new());
+        };
         roll_up(
             rows,
-            view.generation(),
-            view.zone(),
-            view.hot_from(),
+            outline.generation,
+            &outline.zone,
+            hot_from,
             ROLL_UP_DAYS_MAX,
         )
         .map_err(|error| match error {

@@ -2,7 +2,12 @@
 //!
 //! Prints one line of JSON. `RINGTAIL_BENCH_EVENTS` sets the number of events (default 1,000,000).
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 #![allow(clippy::disallowed_methods)]
 
 use std::{ops::ControlFlow, sync::Arc, time::Instant};

@@ -1,8 +1,9 @@
 //! Gives each distinct text and attribute group of a site one position.
 
+use bytes::Bytes;
 use hashbrown::HashTable;
 use ringtail_proto::{Acquisition, Client, Place, Text, stored};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{ValueId, Values, values::Chunked};
 
@@ -10,62 +11,93 @@ use crate::{ValueId, Values, values::Chunked};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interner {
     values: Values,
-    texts: HashTable<ValueId>,
-    clients: HashTable<ValueId>,
-    places: HashTable<ValueId>,
-    acquisitions: HashTable<ValueId>,
+    texts: Index,
+    clients: Index,
+    places: Index,
+    acquisitions: Index,
+    /// Scratch space for the key of an attribute group.
+    key: Vec<u8>,
     bytes: usize,
 }
 
-/// An attribute group that can be interned.
-trait Tuple: Clone + PartialEq {
-    fn fields(&self) -> impl Iterator<Item = &Text>;
+/// From the bytes of a value to its position.
+#[derive(Clone, Debug, Default)]
+struct Index {
+    positions: HashTable<ValueId>,
+    /// The bytes of each value; of a text they are shared with it.
+    keys: Vec<Bytes>,
+}
 
-    fn hash(&self) -> u64 {
-        let mut hash = Xxh3::new();
-        for field in self.fields() {
-            let bytes = field.to_bytes();
-            hash.update(&bytes);
-            hash.update(&[0xff]);
-        }
-        hash.digest()
+impl Index {
+    fn find(&self, hash: u64, key: &[u8]) -> Option<ValueId> {
+        let is_same = |id: &ValueId| {
+            self.keys
+                .get(*id as usize)
+                .is_some_and(|known| known == key)
+        };
+        self.positions.find(hash, is_same).copied()
+    }
+
+    fn insert(&mut self, hash: u64, key: Bytes, position: ValueId) {
+        self.keys.push(key);
+        let keys = &self.keys;
+        self.positions.insert_unique(hash, position, |id| {
+            keys.get(*id as usize).map_or(0, |key| xxh3_64(key))
+        });
     }
 }
 
+/// An attribute group that can be interned: its fields, and itself from fields.
+trait Tuple: Clone {
+    const FIELDS: usize;
+
+    fn from_fields(next: impl FnMut() -> Text) -> Self;
+}
+
 impl Tuple for Client {
-    fn fields(&self) -> impl Iterator<Item = &Text> {
-        [
-            &self.browser,
-            &self.browser_version,
-            &self.os,
-            &self.os_version,
-            &self.device,
-            &self.screen,
-            &self.language,
-        ]
-        .into_iter()
+    const FIELDS: usize = 7;
+
+    fn from_fields(mut next: impl FnMut() -> Text) -> Self {
+        Self {
+            browser: next(),
+            browser_version: next(),
+            os: next(),
+            os_version: next(),
+            device: next(),
+            screen: next(),
+            language: next(),
+            raw_user_agent: Text::default(),
+        }
     }
 }
 
 impl Tuple for Place {
-    fn fields(&self) -> impl Iterator<Item = &Text> {
-        [&self.country, &self.region, &self.city].into_iter()
+    const FIELDS: usize = 3;
+
+    fn from_fields(mut next: impl FnMut() -> Text) -> Self {
+        Self {
+            country: next(),
+            region: next(),
+            city: next(),
+        }
     }
 }
 
 impl Tuple for Acquisition {
-    fn fields(&self) -> impl Iterator<Item = &Text> {
-        [
-            &self.referrer,
-            &self.source,
-            &self.channel,
-            &self.utm_source,
-            &self.utm_medium,
-            &self.utm_campaign,
-            &self.utm_content,
-            &self.utm_term,
-        ]
-        .into_iter()
+    const FIELDS: usize = 8;
+
+    fn from_fields(mut next: impl FnMut() -> Text) -> Self {
+        Self {
+            referrer: next(),
+            source: next(),
+            channel: next(),
+            utm_source: next(),
+            utm_medium: next(),
+            utm_campaign: next(),
+            utm_content: next(),
+            utm_term: next(),
+            raw_referrer: Text::default(),
+        }
     }
 }
 
@@ -81,184 +113,154 @@ impl Interner {
 
     /// Takes bytes that should be UTF-8, as they stand in a batch.
     pub(crate) fn text_bytes(&mut self, bytes: &[u8]) -> ValueId {
+        // What is known is UTF-8, so that only new bytes have to be looked at.
+        let hash = xxh3_64(bytes);
+        if let Some(id) = self.texts.find(hash, bytes) {
+            return id;
+        }
         match std::str::from_utf8(bytes) {
-            Ok(text) => self.text(text),
+            Ok(text) => self.new_text(hash, text),
             Err(_) => self.text(&String::from_utf8_lossy(bytes)),
         }
     }
 
     pub(crate) fn text(&mut self, text: &str) -> ValueId {
         let hash = xxh3_64(text.as_bytes());
-        let texts = &mut self.values.texts;
-        let known = self.texts.find(hash, |id| {
-            texts
-                .get(*id)
-                .is_some_and(|known| known.to_bytes() == text.as_bytes())
-        });
-        if let Some(id) = known {
-            return *id;
+        match self.texts.find(hash, text.as_bytes()) {
+            Some(id) => id,
+            None => self.new_text(hash, text),
         }
-        self.bytes += text.len() + 40;
-        let id = texts.push(Text::from(text));
-        self.texts.insert_unique(hash, id, |id| {
-            texts.get(*id).map_or(0, |text| xxh3_64(&text.to_bytes()))
-        });
+    }
+
+    fn new_text(&mut self, hash: u64, text: &str) -> ValueId {
+        self.bytes += text.len() + 80;
+        let text = Text::from(text);
+        let key = text.to_bytes();
+        let id = self.values.texts.push(text);
+        self.texts.insert(hash, key, id);
         id
     }
 
     pub(crate) fn client(&mut self, client: &Client) -> ValueId {
-        let bytes = &mut self.bytes;
-        intern(&mut self.clients, &mut self.values.clients, bytes, client)
+        let Client {
+            browser,
+            browser_version,
+            os,
+            os_version,
+            device,
+            screen,
+            language,
+            raw_user_agent: _,
+        } = client;
+        let fields = [
+            browser,
+            browser_version,
+            os,
+            os_version,
+            device,
+            screen,
+            language,
+        ];
+        let fields = fields.map(Text::to_bytes);
+        self.client_fields(fields.each_ref())
     }
 
     pub(crate) fn place(&mut self, place: &Place) -> ValueId {
-        let bytes = &mut self.bytes;
-        intern(&mut self.places, &mut self.values.places, bytes, place)
+        let fields = [&place.country, &place.region, &place.city].map(Text::to_bytes);
+        self.place_fields(fields.each_ref())
     }
 
     pub(crate) fn acquisition(&mut self, acquisition: &Acquisition) -> ValueId {
-        let bytes = &mut self.bytes;
-        let rows = &mut self.values.acquisitions;
-        intern(&mut self.acquisitions, rows, bytes, acquisition)
+        let fields = [
+            &acquisition.referrer,
+            &acquisition.source,
+            &acquisition.channel,
+            &acquisition.utm_source,
+            &acquisition.utm_medium,
+            &acquisition.utm_campaign,
+            &acquisition.utm_content,
+            &acquisition.utm_term,
+        ];
+        let fields = fields.map(Text::to_bytes);
+        self.acquisition_fields(fields.each_ref())
     }
 
     /// Interns a client of a batch.
     pub(crate) fn stored_client(&mut self, row: &stored::Client) -> ValueId {
-        let text = |bytes: &bytes::Bytes| Text::from_bytes(bytes.clone());
-        self.client(&Client {
-            browser: text(&row.browser),
-            browser_version: text(&row.browser_version),
-            os: text(&row.os),
-            os_version: text(&row.os_version),
-            device: text(&row.device),
-            screen: text(&row.screen),
-            language: text(&row.language),
-            raw_user_agent: Text::default(),
-        })
+        self.client_fields([
+            &row.browser,
+            &row.browser_version,
+            &row.os,
+            &row.os_version,
+            &row.device,
+            &row.screen,
+            &row.language,
+        ])
     }
 
     /// Interns a place of a batch.
     pub(crate) fn stored_place(&mut self, row: &stored::Place) -> ValueId {
-        let text = |bytes: &bytes::Bytes| Text::from_bytes(bytes.clone());
-        self.place(&Place {
-            country: text(&row.country),
-            region: text(&row.region),
-            city: text(&row.city),
-        })
+        self.place_fields([&row.country, &row.region, &row.city])
     }
 
     /// Interns an acquisition of a batch.
     pub(crate) fn stored_acquisition(&mut self, row: &stored::Acquisition) -> ValueId {
-        let text = |bytes: &bytes::Bytes| Text::from_bytes(bytes.clone());
-        self.acquisition(&Acquisition {
-            referrer: text(&row.referrer),
-            source: text(&row.source),
-            channel: text(&row.channel),
-            utm_source: text(&row.utm_source),
-            utm_medium: text(&row.utm_medium),
-            utm_campaign: text(&row.utm_campaign),
-            utm_content: text(&row.utm_content),
-            utm_term: text(&row.utm_term),
-            raw_referrer: Text::default(),
-        })
+        self.acquisition_fields([
+            &row.referrer,
+            &row.source,
+            &row.channel,
+            &row.utm_source,
+            &row.utm_medium,
+            &row.utm_campaign,
+            &row.utm_content,
+            &row.utm_term,
+        ])
+    }
+
+    fn client_fields(&mut self, fields: [&Bytes; Client::FIELDS]) -> ValueId {
+        let (index, rows) = (&mut self.clients, &mut self.values.clients);
+        intern(index, rows, &mut self.key, &mut self.bytes, fields)
+    }
+
+    fn place_fields(&mut self, fields: [&Bytes; Place::FIELDS]) -> ValueId {
+        let (index, rows) = (&mut self.places, &mut self.values.places);
+        intern(index, rows, &mut self.key, &mut self.bytes, fields)
+    }
+
+    fn acquisition_fields(&mut self, fields: [&Bytes; Acquisition::FIELDS]) -> ValueId {
+        let (index, rows) = (&mut self.acquisitions, &mut self.values.acquisitions);
+        intern(index, rows, &mut self.key, &mut self.bytes, fields)
     }
 }
 
-fn intern<T: Tuple + Owned>(
-    index: &mut HashTable<ValueId>,
+/// The key holds all fields, each behind its length; the fields of a new value are slices of it, so that a dictionary
+/// keeps no log entry alive. Fields that differ only in how they break UTF-8 become values of equal texts.
+fn intern<T: Tuple, const N: usize>(
+    index: &mut Index,
     rows: &mut Chunked<T>,
+    key: &mut Vec<u8>,
     bytes: &mut usize,
-    tuple: &T,
+    fields: [&Bytes; N],
 ) -> ValueId {
-    let hash = tuple.hash();
-    let known = index.find(hash, |id| rows.get(*id).is_some_and(|known| known == tuple));
-    if let Some(id) = known {
-        return *id;
+    key.clear();
+    for field in fields {
+        key.extend_from_slice(&(field.len() as u32).to_le_bytes());
+        key.extend_from_slice(field);
     }
-    let (owned, heap_bytes) = tuple.to_owned_texts();
-    *bytes += size_of::<T>() + heap_bytes;
-    let id = rows.push(owned);
-    index.insert_unique(hash, id, |id| rows.get(*id).map_or(0, Tuple::hash));
+    let hash = xxh3_64(key);
+    if let Some(id) = index.find(hash, key) {
+        return id;
+    }
+    let key = Bytes::copy_from_slice(key);
+    *bytes += size_of::<T>() + key.len() + 48;
+    let mut at = 0;
+    let mut lens = fields.into_iter().map(Bytes::len);
+    let row = T::from_fields(|| {
+        let start = at + size_of::<u32>();
+        at = start + lens.next().unwrap_or(0);
+        Text::from_bytes(key.slice(start..at))
+    });
+    let id = rows.push(row);
+    index.insert(hash, key, id);
     id
-}
-
-/// Copies the texts out of the log entry: a dictionary must not keep whole entries alive.
-trait Owned: Sized {
-    fn to_owned_texts(&self) -> (Self, usize);
-}
-
-/// All fields as slices of one allocation.
-struct Copied {
-    bytes: bytes::Bytes,
-    at: usize,
-}
-
-impl Copied {
-    fn of<'a>(fields: impl Iterator<Item = &'a Text>) -> Self {
-        let mut all = Vec::new();
-        for field in fields {
-            all.extend_from_slice(&field.to_bytes());
-        }
-        Self {
-            bytes: all.into(),
-            at: 0,
-        }
-    }
-
-    fn next(&mut self, field: &Text) -> Text {
-        let len = field.to_bytes().len();
-        let text = Text::from_bytes(self.bytes.slice(self.at..self.at + len));
-        self.at += len;
-        text
-    }
-}
-
-impl Owned for Client {
-    fn to_owned_texts(&self) -> (Self, usize) {
-        let mut copied = Copied::of(self.fields());
-        let len = copied.bytes.len();
-        let owned = Self {
-            browser: copied.next(&self.browser),
-            browser_version: copied.next(&self.browser_version),
-            os: copied.next(&self.os),
-            os_version: copied.next(&self.os_version),
-            device: copied.next(&self.device),
-            screen: copied.next(&self.screen),
-            language: copied.next(&self.language),
-            raw_user_agent: Text::default(),
-        };
-        (owned, len)
-    }
-}
-
-impl Owned for Place {
-    fn to_owned_texts(&self) -> (Self, usize) {
-        let mut copied = Copied::of(self.fields());
-        let len = copied.bytes.len();
-        let owned = Self {
-            country: copied.next(&self.country),
-            region: copied.next(&self.region),
-            city: copied.next(&self.city),
-        };
-        (owned, len)
-    }
-}
-
-impl Owned for Acquisition {
-    fn to_owned_texts(&self) -> (Self, usize) {
-        let mut copied = Copied::of(self.fields());
-        let len = copied.bytes.len();
-        let owned = Self {
-            referrer: copied.next(&self.referrer),
-            source: copied.next(&self.source),
-            channel: copied.next(&self.channel),
-            utm_source: copied.next(&self.utm_source),
-            utm_medium: copied.next(&self.utm_medium),
-            utm_campaign: copied.next(&self.utm_campaign),
-            utm_content: copied.next(&self.utm_content),
-            utm_term: copied.next(&self.utm_term),
-            raw_referrer: Text::default(),
-        };
-        (owned, len)
-    }
 }

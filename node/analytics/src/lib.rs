@@ -28,8 +28,8 @@ pub use rows::{HourRows, Minute, RowError, Touches, decode_minutes};
 pub use settings::Settings;
 pub use state::{
     DICTIONARY_BYTES_MAX, IMPORT_SOURCES_MAX, ImportProgress, LATE_EVENTS_HARD_MAX,
-    LATE_EVENTS_MAX, RECENT_MINUTES, RecentCell, RecentTable, SiteState, SiteView, StateError,
-    VisitSpan,
+    LATE_EVENTS_MAX, RECENT_MINUTES, RecentCell, RecentTable, SiteOutline, SiteState, SiteView,
+    StateError, VisitSpan,
 };
 pub use values::Values;
 pub use visit_hour::{Money, NO_VALUE, REMAINDER, Touch, ValueId, VisitHour, VisitTotals};

@@ -7,7 +7,7 @@ use crate::rows::stored_hour::{RowError, damaged, versioned};
 
 const FILTER_VERSION: u8 = 1;
 /// Up to so many ids are listed instead: a fuse filter has a floor under its size.
-const LISTED_MAX: usize = 64;
+const LISTED_MAX: usize = 16;
 const LISTED: u8 = 0;
 const FUSE: u8 = 1;
 

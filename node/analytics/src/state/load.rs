@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
-use ringtail_proto::{Generation, RowReader, SiteId, SiteRow};
+use ringtail_proto::{Generation, HourStart, RowReader, SiteId, SiteRow};
 
 use super::{
     error::StateError,
@@ -14,6 +14,7 @@ use super::{
     value_caps::ValueCaps,
 };
 use crate::{
+    Zone,
     dedup::Dedup,
     interner::Interner,
     rows::{
@@ -21,6 +22,38 @@ use crate::{
         stored_hour::{RowError, StoredChains, damaged},
     },
 };
+
+/// What background work on a site's rows has to know.
+#[derive(Clone, Debug)]
+pub struct SiteOutline {
+    /// The generation of its rows and pages.
+    pub generation: Generation,
+    /// Its zone.
+    pub zone: Zone,
+    /// Hours from here on are not in rows; none before the first accepted event.
+    pub hot_from: Option<HourStart>,
+}
+
+impl SiteOutline {
+    /// Reads the site row alone; none for a site never seen.
+    ///
+    /// # Errors
+    /// When the row cannot be read or understood.
+    pub fn load(rows: &dyn RowReader) -> Result<Option<Self>, StateError> {
+        let Some(bytes) = rows.get(SiteRow::Site)? else {
+            return Ok(None);
+        };
+        let body = SiteRowBody::decode(&bytes).map_err(|source| StateError::Row {
+            row: SiteRow::Site,
+            source,
+        })?;
+        Ok(Some(Self {
+            generation: body.generation,
+            zone: body.settings.restore().zone,
+            hot_from: body.hot_from,
+        }))
+    }
+}
 
 impl SiteState {
     /// The state that the rows hold; absent rows are a site never seen.

@@ -22,6 +22,7 @@ mod view;
 
 pub use error::StateError;
 pub use imports::{IMPORT_SOURCES_MAX, ImportProgress};
+pub use load::SiteOutline;
 pub use recent::{RECENT_MINUTES, RecentCell, RecentTable};
 pub use site_state::{DICTIONARY_BYTES_MAX, LATE_EVENTS_HARD_MAX, LATE_EVENTS_MAX, SiteState};
 pub use view::{SiteView, VisitSpan};

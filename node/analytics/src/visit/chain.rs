@@ -152,7 +152,11 @@ mod tests {
         let numbers = (0..4 * HOUR_MS, any::<u64>(), 1..4_u64, 0..4_u64, 0..5_u32);
         let more = (0..102_u8, any::<u32>(), 0..3_u32, -5..5_i64);
         (kind, numbers, more).prop_map(
-            |(kind, (time_ms, id, visitor, previous, value), (scroll, engaged_ms, goals, amount))| {
+            |(
+                kind,
+                (time_ms, id, visitor, previous, value),
+                (scroll, engaged_ms, goals, amount),
+            )| {
                 AppliedEvent {
                     time_ms,
                     id,

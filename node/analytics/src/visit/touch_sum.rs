@@ -40,8 +40,14 @@ pub(crate) struct TouchSum {
     /// Deepest scroll in percent plus one; 0 when there is none.
     pub(crate) scroll_plus_one: u8,
     pub(crate) engaged_ms: u64,
-    /// Boxed: nearly all touches have none.
-    pub(crate) revenue: Option<Box<Vec<Money>>>,
+    /// Thin: nearly all touches have none.
+    pub(crate) revenue: Option<Box<Revenue>>,
+}
+
+/// Money in the order of currencies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Revenue {
+    sums: Vec<Money>,
 }
 
 impl TouchSum {
@@ -72,10 +78,10 @@ impl TouchSum {
     }
 
     pub(crate) fn add_revenue(&mut self, money: Money) {
-        money::add(self.revenue.get_or_insert_default(), money);
+        money::add(&mut self.revenue.get_or_insert_default().sums, money);
     }
 
     pub(crate) fn revenue(&self) -> &[Money] {
-        self.revenue.as_ref().map_or(&[], |rows| rows.as_slice())
+        self.revenue.as_ref().map_or(&[], |revenue| &revenue.sums)
     }
 }
