@@ -18,7 +18,7 @@ mod visit_hour;
 mod zone;
 
 pub use cell::{
-    Cell, CellTable, Dictionary, DimensionPage, EXACT_HASHES_MAX, HourPage, PAGE_VALUES_MAX,
+    Cell, CellTable, Dictionary, DimensionPage, HourPage, PAGE_VALUES_MAX,
     PageError, Precision, Remainder, RevenueSum, RollUpError, Uniques, fold_dimension, fold_hour,
     page_dimensions, remove_pages_over, roll_up,
 };

@@ -20,4 +20,4 @@ pub use page::{DimensionPage, HourPage, page_dimensions};
 pub use roll_up::{RollUpError, remove_pages_over, roll_up};
 pub use sums::{Cell, RevenueSum};
 pub use table::{CellTable, PAGE_VALUES_MAX, Remainder};
-pub use uniques::{EXACT_HASHES_MAX, Precision, Uniques};
+pub use uniques::{Precision, Uniques};

@@ -9,9 +9,6 @@ use super::{
     registers::Registers,
 };
 
-/// So many distinct hashes are kept one by one; one more makes it a sketch.
-pub const EXACT_HASHES_MAX: usize = 256;
-
 /// How many registers the sketch of a set has, once it is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Precision {
@@ -26,6 +23,16 @@ impl Precision {
         match self {
             Self::Value => 10,
             Self::Total => 12,
+        }
+    }
+
+    /// So many distinct hashes are kept one by one; one more makes it a sketch. A site has few totals and many
+    /// values, so totals may stay exact for longer.
+    #[must_use]
+    pub const fn exact_hashes_max(self) -> usize {
+        match self {
+            Self::Value => 256,
+            Self::Total => 2_048,
         }
     }
 
@@ -164,7 +171,7 @@ impl Uniques {
                     .ok_or(PageError::Malformed("a register is out of range"))?;
                 Kept::Sketch(registers)
             }
-            count_plus_one if count_plus_one <= EXACT_HASHES_MAX as u64 + 1 => {
+            count_plus_one if count_plus_one <= precision.exact_hashes_max() as u64 + 1 => {
                 Kept::Exact(decode_hashes(reader, count_plus_one as usize - 1)?)
             }
             _ => return Err(PageError::Malformed("more exact hashes than allowed")),
@@ -183,7 +190,7 @@ impl Uniques {
     }
 
     fn sketch_when_over(&mut self) {
-        if matches!(&self.kept, Kept::Exact(hashes) if hashes.len() > EXACT_HASHES_MAX) {
+        if matches!(&self.kept, Kept::Exact(hashes) if hashes.len() > self.precision.exact_hashes_max()) {
             self.make_sketch();
         }
     }
