@@ -30,7 +30,7 @@ fn recompute() -> Value {
         .arg(root.join("ops/sample/recompute.py"))
         .arg(root.join("ops/sample/access.log.gz"))
         .arg(root.join("node/gateway/data/crawlers/crawler-user-agents.json"))
-        .args(["--own-host", SITE, "--own-host", "www.semicomplete.com"])
+        .args(["--own-host", SITE])
         .output()
         .unwrap();
     assert!(

@@ -19,7 +19,7 @@ async fn acknowledged_events_count_exactly_once_through_kills() {
         seed,
         kills: KILLS,
         lasting: Duration::ZERO,
-        batches_per_second: 60,
+        batches_per_second: 150,
         node: NodeOptions::new(folder.path()).unwrap(),
     };
     let report = run_in(folder.path(), options).await.unwrap();

@@ -18,7 +18,7 @@ async fn run_with_bug(seed: u64, bug: &str) -> Report {
         .push(("RINGTAIL_PLANTED_BUG".to_owned(), bug.to_owned()));
     let options = RunOptions {
         seed,
-        kills: 6,
+        kills: 8,
         lasting: Duration::ZERO,
         batches_per_second: 60,
         node,

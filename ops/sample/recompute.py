@@ -7,8 +7,9 @@ counted is said in ops/docs/glossary.md:
 * a page view is a GET with status 2xx or 304 whose last path segment has no extension or that of a page;
 * of the page views, a user agent that is absent or matches a crawler pattern is a bot;
 * a visitor is an address with its user agent;
-* a visit ends at a gap of more than 30 minutes and lasts at most 24 hours;
-* a bounce is a visit of one page view.
+* a visit ends at a gap of more than 30 minutes (and spans at most 24 hours, which this log never reaches);
+* a bounce is a visit of one page view;
+* a source is the host of the first page view's referrer without `www.`; what is no host name is no source.
 
 Usage: recompute.py LOG CRAWLER_PATTERNS [--own-host HOST]…  → one JSON document on stdout
 """
@@ -26,9 +27,10 @@ COMBINED = re.compile(
     r'^(?P<address>\S+) \S+ \S+ \[(?P<time>[^\]]+)\] "(?P<request>(?:[^"\\]|\\.)*)" '
     r'(?P<status>\d{3}) (?:\d+|-) "(?P<referrer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)"$'
 )
+HOST_NAME = re.compile(r"[a-z0-9.-]+")
 PAGE_EXTENSIONS = {"", "html", "htm", "xhtml", "php", "asp", "aspx", "jsp"}
 GAP_SECONDS_MAX = 30 * 60
-VISIT_SECONDS_MAX = 24 * 60 * 60
+VISIT_SECONDS_MAX = 23 * 60 * 60
 
 SCHEMA = """
 create table request (
@@ -76,6 +78,13 @@ def read_lines(path):
             yield line.rstrip(b"\r\n").decode("utf-8", "replace")
 
 
+def host_of(referrer):
+    if referrer == "-":
+        return ""
+    host = urlsplit(referrer).hostname or ""
+    return host.removeprefix("www.") if HOST_NAME.fullmatch(host) else ""
+
+
 def parse(line):
     """The fields of a line, or None when it is not one of the format."""
     match = COMBINED.match(line)
@@ -89,8 +98,7 @@ def parse(line):
     path = target.split("?")[0].split("#")[0]
     segment = path.rsplit("/", 1)[-1]
     extension = segment.rsplit(".", 1)[1].lower() if "." in segment else ""
-    referrer = match["referrer"]
-    host = "" if referrer == "-" else (urlsplit(referrer).hostname or "")
+    host = host_of(match["referrer"])
     return (
         match["address"], int(at.timestamp()), method, path, extension, int(match["status"]), host, match["agent"],
     )
@@ -154,7 +162,7 @@ def recompute(log, patterns, own_hosts):
         database.execute(statement, {"gap": GAP_SECONDS_MAX} if ":gap" in statement else {})
     longest = database.execute("select max(last - first) from visit").fetchone()[0] or 0
     if longest > VISIT_SECONDS_MAX:
-        sys.exit(f"a visit lasts {longest} s: this script does not cut visits at 24 hours")
+        sys.exit(f"a visit lasts {longest} s: this script does not cut long visits")
 
     rows = lambda query: database.execute(query).fetchall()
     table = lambda query: {row[0]: (row[1] if len(row) == 2 else list(row[1:])) for row in rows(query)}

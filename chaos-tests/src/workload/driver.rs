@@ -40,7 +40,7 @@ pub struct DriverOptions {
     pub keys: HashMap<String, String>,
     /// Batches started each second.
     pub batches_per_second: u32,
-    /// Every other batch of this domain goes over the gRPC stream, which has one key.
+    /// The batches of this domain go over the gRPC stream, which has one key.
     pub grpc_domain: String,
 }
 
@@ -178,7 +178,7 @@ async fn send_all(
             _ = ticks.tick() => {}
             _ = stopped.wait_for(|stop| *stop) => break,
         }
-        if batch.domain == options.grpc_domain && batch.number.is_multiple_of(2) {
+        if batch.domain == options.grpc_domain {
             to_stream
                 .send(batch)
                 .await

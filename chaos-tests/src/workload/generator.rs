@@ -40,7 +40,7 @@ impl GeneratorOptions {
             until,
             recent_hours: 2,
             recent_percent: 60,
-            retried_percent: 80,
+            retried_percent: 60,
             forgotten_percent: 8,
         }
     }
