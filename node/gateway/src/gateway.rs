@@ -143,6 +143,13 @@ impl Gateway {
             for domain in domains {
                 hit.domain = domain;
                 let (batch, reason) = self.enrich_one(&hit, receipt)?;
+                // All else has been checked, so it is the address that is no address.
+                if reason == Some(DropReason::Malformed) {
+                    return Err(CollectError::malformed(
+                        "url",
+                        "is not an address with a host",
+                    ));
+                }
                 dropped += u32::from(reason.is_some());
                 batches.extend(batch);
             }

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{io::Write, net::SocketAddr};
+use std::{io::Write, net::SocketAddr, time::Duration};
 
 use actix_web::{App, HttpServer, dev::ServerHandle, web};
 use flate2::{Compression, write::GzEncoder};
@@ -32,6 +32,7 @@ impl Node {
             App::new().configure(|config| configure(config, gateway.clone()))
         })
         .workers(1)
+        .client_disconnect_timeout(Duration::from_millis(100))
         .disable_signals()
         .bind("127.0.0.1:0")
         .unwrap();
@@ -181,6 +182,13 @@ async fn bad_beacons_are_refused_with_a_reason() {
     };
     check(b"{".to_vec(), "", 400, "EOF while parsing").await;
     check(b"\xff\xfe".to_vec(), "", 400, "not UTF-8 from byte 0 on").await;
+    check(
+        br#"{"d":"example.com","n":"x","u":"/path"}"#.to_vec(),
+        "",
+        400,
+        "\"url\":[\"is not an address",
+    )
+    .await;
     check(br#"{"d":1}"#.to_vec(), "", 400, "expected a text").await;
     check(
         br#"{"d":"example.com","n":"x"}"#.to_vec(),
@@ -215,14 +223,17 @@ async fn an_endless_body_is_cut_off_and_a_body_that_stalls_is_given_up() {
         settings.body_read_ms_max = 200;
     }));
     let head = "POST /api/event HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
-    let mut endless = TcpStream::connect(node.address).await.unwrap();
+    let (mut answers, mut endless) = TcpStream::connect(node.address).await.unwrap().into_split();
     endless.write_all(head.as_bytes()).await.unwrap();
     let chunk = format!("{:x}\r\n{}\r\n", 50_000, " ".repeat(50_000));
-    let mut sent = 0;
-    while sent < 1_000 && endless.write_all(chunk.as_bytes()).await.is_ok() {
-        sent += 1;
-    }
-    assert!(sent < 1_000, "the node went on reading");
+    let sending = async { while endless.write_all(chunk.as_bytes()).await.is_ok() {} };
+    let mut answer = vec![0; 12];
+    let reading = async { answers.read_exact(&mut answer).await.unwrap() };
+    let both = async { tokio::join!(sending, reading) };
+    tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .expect("the node went on reading");
+    assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 413");
     let mut stalled = TcpStream::connect(node.address).await.unwrap();
     stalled.write_all(head.as_bytes()).await.unwrap();
     let mut answer = vec![0; 12];

@@ -165,11 +165,7 @@ impl<'a> Body<'a> {
             );
             return Err(CollectError::malformed("props", message));
         }
-        url::Url::parse(&self.url.0)
-            .ok()
-            .filter(|url| url.host_str().is_some_and(|host| !host.is_empty()))
-            .map(drop)
-            .ok_or_else(|| CollectError::malformed("url", "is not an address with a host"))
+        Ok(())
     }
 }
 
@@ -241,10 +237,6 @@ mod tests {
             "name: is longer than 120",
         );
         check(r#"{"d":"a.b","n":"a"}"#, "url: is required");
-        check(
-            r#"{"d":"a.b","n":"a","u":"/path"}"#,
-            "url: is not an address",
-        );
         check(
             &format!(
                 r#"{{"d":"a.b","n":"a","u":"https://a.b/{}"}}"#,
