@@ -81,7 +81,9 @@ impl<M: SiteMachine> Duties<M> {
                 }
             }
         }
-        report.has_raised_floor = self.raise_floor(is_shutdown).await?;
+        let raised = self.raise_floor(is_shutdown).await;
+        report.has_raised_floor =
+            raised.inspect_err(|error| partition.note_store_failure(error))?;
         if !is_shutdown {
             report.roll_ups = self.roll_up(&with_new_pages).await;
         }
@@ -151,6 +153,7 @@ impl<M: SiteMachine> Duties<M> {
             match self.roll_up_site(*site, most).await {
                 Ok(done) => left -= done,
                 Err(error) => {
+                    self.partition.note_store_failure(&error);
                     tracing::error!(%site, %error, "checkpoint: roll-up failed");
                 }
             }
@@ -220,7 +223,8 @@ impl<M: SiteMachine> Partition<M> {
         site: SiteId,
     ) -> Result<Written, PartitionError> {
         let written = self.ask(site, || Checkpoint).await?;
-        let written = written.map_err(|error: SiteError| self.site_error(site, error))?;
+        let written = written.map_err(|error: SiteError| self.site_error(site, error));
+        let written = written.inspect_err(|error| self.note_store_failure(error))?;
         metrics::counter!("ringtail_checkpoint_rows_total").increment(written.rows as u64);
         metrics::counter!("ringtail_checkpoint_site_value_bytes_total")
             .increment(written.value_bytes);

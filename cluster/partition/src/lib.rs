@@ -17,6 +17,7 @@ mod duties;
 mod duty_plan;
 mod entry;
 mod error;
+mod failure;
 mod floor_row;
 mod lazy_rows;
 mod log_source;

@@ -7,13 +7,13 @@ use std::sync::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use ringtail_checkpoint::{CheckpointStore, GroupStore};
+use ringtail_checkpoint::{CheckpointStore, GroupStore, StoreError};
 use ringtail_proto::{GroupId, LogIndex, SiteId, UnixMillis};
 use ringtail_raft::LogPosition;
 
 use crate::{
-    Clock, LogSource, PartitionError, PartitionOptions, SiteMachine, Spawner, floor_row::FloorRow,
-    positions::Positions, sites::Sites,
+    Clock, LogSource, PartitionError, PartitionOptions, SiteError, SiteMachine, Spawner,
+    failure::Failure, floor_row::FloorRow, positions::Positions, sites::Sites,
 };
 
 /// What one partition's actors, machine and duties share.
@@ -25,6 +25,8 @@ pub(crate) struct Partition<M: SiteMachine> {
     pub(crate) options: PartitionOptions,
     pub(crate) sites: Sites<M>,
     pub(crate) counters: Counters,
+    /// Shared by all partitions of the node: one that has stopped only goes on after a restart.
+    node_failure: Arc<Failure>,
     progress: Mutex<Progress>,
 }
 
@@ -74,6 +76,7 @@ impl<M: SiteMachine> Partition<M> {
         machine: Arc<M>,
         seams: Seams,
         options: PartitionOptions,
+        node_failure: Arc<Failure>,
     ) -> Result<Arc<Self>, PartitionError> {
         let rows = seams.store.group(group)?;
         let floor = match rows.snapshot().get(&FloorRow::KEY)? {
@@ -96,6 +99,7 @@ impl<M: SiteMachine> Partition<M> {
             options,
             sites: Sites::default(),
             counters: Counters::default(),
+            node_failure,
             progress: Mutex::new(progress),
         }))
     }
@@ -120,8 +124,28 @@ impl<M: SiteMachine> Partition<M> {
     }
 
     pub(crate) fn fail(&self, error: &PartitionError) {
+        let group = self.group;
         let mut progress = self.progress.lock();
         progress.failure.get_or_insert_with(|| error.to_string());
+        drop(progress);
+        self.node_failure
+            .set(|| format!("partition {group} has stopped: {error}"));
+    }
+
+    /// A store that takes no more writes does so for all partitions, until it is opened again.
+    pub(crate) fn note_store_failure(&self, error: &PartitionError) {
+        if let PartitionError::Store(store)
+        | PartitionError::Site {
+            error: SiteError::Store(store),
+            ..
+        } = error
+            && matches!(
+                store,
+                StoreError::Poisoned { .. } | StoreError::RanFull { .. }
+            )
+        {
+            self.node_failure.set(|| store.to_string());
+        }
     }
 
     /// All sites have answered: the partition is now here.

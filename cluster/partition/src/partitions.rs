@@ -22,6 +22,7 @@ use crate::{
     ViewAt, Written,
     apply::PartitionMachine,
     duties::Duties,
+    failure::Failure,
     partition::Partition,
     site_actor::{Hash, View},
 };
@@ -33,6 +34,7 @@ pub struct Partitions<M: SiteMachine> {
     seams: Seams,
     stop: watch::Sender<bool>,
     loops: Mutex<Vec<JoinHandle<()>>>,
+    failure: Arc<Failure>,
 }
 
 /// One open partition.
@@ -62,12 +64,12 @@ impl<M: SiteMachine> Partitions<M> {
             sites_active_max: options.sites_active_max.div_ceil(groups.len().max(1)),
             ..options
         };
-        let opened = try_join_all(
-            groups
-                .into_iter()
-                .map(|group| Running::open(raft, group, machine.clone(), &seams, &options)),
-        )
-        .await?;
+        let failure = Arc::<Failure>::default();
+        let opened =
+            try_join_all(groups.into_iter().map(|group| {
+                Running::open(raft, group, machine.clone(), &seams, &options, &failure)
+            }))
+            .await?;
         let (stop, stopped) = watch::channel(false);
         let round = Duration::from_millis(options.round_interval_ms.max(1));
         let loops = opened
@@ -83,6 +85,7 @@ impl<M: SiteMachine> Partitions<M> {
             seams,
             stop,
             loops: Mutex::new(loops),
+            failure,
         }))
     }
 
@@ -173,6 +176,12 @@ impl<M: SiteMachine> Partitions<M> {
         self.partitions.values().map(Running::status).collect()
     }
 
+    /// Resolves with the reason when a partition has stopped or the store takes no more writes: only a restart heals
+    /// that. While all is well it never does.
+    pub async fn failed(&self) -> String {
+        self.failure.wait().await
+    }
+
     /// Ends the duties, writes every dirty site, raises all floors, ends all actors. Call it when nothing is proposed
     /// any more and before Raft is shut down.
     ///
@@ -224,8 +233,15 @@ impl<M: SiteMachine> Running<M> {
         machine: Arc<M>,
         seams: &Seams,
         options: &PartitionOptions,
+        failure: &Arc<Failure>,
     ) -> Result<Self, PartitionError> {
-        let partition = Partition::open(group, machine, seams.clone(), options.clone())?;
+        let partition = Partition::open(
+            group,
+            machine,
+            seams.clone(),
+            options.clone(),
+            failure.clone(),
+        )?;
         let raft_machine = Arc::new(PartitionMachine::new(partition.clone()));
         let raft = raft.open_group(group, raft_machine).await?;
         let floors: Arc<dyn FloorSink> = Arc::new(raft.clone());

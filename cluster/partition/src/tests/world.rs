@@ -28,6 +28,7 @@ use crate::{
     ViewAt,
     apply::PartitionMachine,
     duties::Duties,
+    failure::Failure,
     partition::Partition,
     site_actor::{Hash, View},
 };
@@ -221,12 +222,20 @@ impl World {
             spawner: LocalSpawner::new(),
             node_log_bytes: Arc::default(),
         };
-        let partition = Partition::open(GROUP, machine.clone(), seams, self.options.clone())?;
+        let failure = Arc::<Failure>::default();
+        let partition = Partition::open(
+            GROUP,
+            machine.clone(),
+            seams,
+            self.options.clone(),
+            failure.clone(),
+        )?;
         let process = Process {
             raft: PartitionMachine::new(partition.clone()),
             duties: Duties::new(partition.clone(), self.log.clone()),
             machine,
             partition,
+            failure,
         };
         let floor = process.raft.floor().await.unwrap().position;
         let floor = floor.map_or(0, |position| position.index.0);
@@ -248,6 +257,7 @@ pub(super) struct Process {
     pub(super) partition: Arc<Partition<AddingMachine>>,
     pub(super) raft: PartitionMachine<AddingMachine>,
     pub(super) duties: Duties<AddingMachine>,
+    pub(super) failure: Arc<Failure>,
 }
 
 impl Process {
@@ -282,6 +292,7 @@ impl Process {
             raft,
             duties,
             machine,
+            failure: _,
         } = self;
         drop((raft, duties, machine));
         partition.sites.clear();
