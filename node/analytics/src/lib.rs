@@ -18,9 +18,9 @@ mod visit_hour;
 mod zone;
 
 pub use cell::{
-    Cell, CellTable, Dictionary, DimensionPage, HourPage, PAGE_VALUES_MAX,
-    PageError, Precision, Remainder, RevenueSum, RollUpError, Uniques, fold_dimension, fold_hour,
-    page_dimensions, remove_pages_over, roll_up,
+    Cell, CellTable, Dictionary, DimensionPage, HourPage, PAGE_VALUES_MAX, PageError, Precision,
+    Remainder, RevenueSum, RollUpError, Uniques, fold_dimension, fold_hour, page_dimensions,
+    remove_pages_over, roll_up,
 };
 pub use dimension::Dimension;
 pub use goal::{Condition, Goal};

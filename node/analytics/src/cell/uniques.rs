@@ -190,7 +190,8 @@ impl Uniques {
     }
 
     fn sketch_when_over(&mut self) {
-        if matches!(&self.kept, Kept::Exact(hashes) if hashes.len() > self.precision.exact_hashes_max()) {
+        if matches!(&self.kept, Kept::Exact(hashes) if hashes.len() > self.precision.exact_hashes_max())
+        {
             self.make_sketch();
         }
     }

@@ -7,8 +7,7 @@ use ringtail_proto::{HourStart, RowReader, RowWrite, SiteRow};
 
 use super::{
     error::StateError,
-    hot_chains::CHUNKS,
-    site_row::{Layout, SiteRowBody, StoredSettings, encode_chunk},
+    site_row::{SiteRowBody, StoredSettings, encode_hot},
     site_state::{REBUILD_BYTES_MIN, SiteState},
     store_hours::read_hour,
 };
@@ -22,6 +21,9 @@ use crate::{
     },
     visit::chain::Chain,
 };
+
+/// With more hot rows than this all chains are written anew, into one.
+const HOT_ROWS_MAX: usize = 128;
 
 impl SiteState {
     /// The rows that bring the store from the last checkpoint to this state. Afterwards the state is clean: late events are
@@ -42,12 +44,11 @@ impl SiteState {
         if self.interner.bytes() >= self.rebuild_at_bytes {
             self.rebuild_dictionary();
         }
-        self.write_chunks(&mut writes);
+        self.write_hot(&mut writes);
         writes.push(RowWrite {
             row: SiteRow::Site,
             value: Some(self.site_row().encode()),
         });
-        self.chains.set_clean();
         self.dirty_since = None;
         self.is_checkpoint_wanted = false;
         Ok(writes)
@@ -138,45 +139,58 @@ impl SiteState {
         stored
     }
 
-    fn write_chunks(&mut self, writes: &mut Vec<RowWrite>) {
-        let layout = match self.chains.chunks().len() {
-            1 => Layout::Inline,
-            chunks => Layout::Chunks(chunks as u8),
+    /// The chains of a big site rest in hot rows, each with the chains that changed since the row before: a chain is written
+    /// once per checkpoint in which it changed. Rows of which nothing counts any more are removed; that takes no longer
+    /// than chains stay in memory. A small site's chains rest in its site row.
+    fn write_hot(&mut self, writes: &mut Vec<RowWrite>) {
+        let generation = self.generation;
+        let remove = |slot: u8| RowWrite {
+            row: SiteRow::Hot(generation, slot),
+            value: None,
         };
-        let is_changed = layout != self.layout;
-        self.layout = layout;
-        if layout == Layout::Inline {
-            let gone = (0..CHUNKS as u8).filter(|_| is_changed);
-            writes.extend(gone.map(|chunk| RowWrite {
-                row: SiteRow::Hot(self.generation, chunk),
-                value: None,
-            }));
+        if self.chains.is_small() {
+            if !self.hot_slots.is_empty() {
+                writes.extend(std::mem::take(&mut self.hot_slots).into_iter().map(remove));
+                self.chains.set_unwritten();
+            }
             return;
         }
-        for (position, chunk) in self.chains.chunks().iter().enumerate() {
-            if !is_changed && !self.chains.is_dirty(position) {
-                continue;
-            }
-            let chains = chunk
-                .iter()
-                .flat_map(|(home, chains)| chains.iter().map(|chain| (*home, chain)));
-            let value = (!chunk.is_empty())
-                .then(|| encode_chunk(&StoredChains::of(chains, self.interner.values())));
-            writes.push(RowWrite {
-                row: SiteRow::Hot(self.generation, position as u8),
-                value,
-            });
+        if self.hot_slots.len() >= HOT_ROWS_MAX {
+            self.chains.set_unwritten();
         }
+        let used: BTreeSet<u8> = self
+            .chains
+            .iter()
+            .filter_map(|chain| chain.written_in)
+            .collect();
+        let mut slots = Vec::new();
+        for slot in std::mem::take(&mut self.hot_slots) {
+            match used.contains(&slot) {
+                true => slots.push(slot),
+                false => writes.push(remove(slot)),
+            }
+        }
+        if self.chains.unwritten().next().is_some() {
+            let free = (0..=u8::MAX).find(|slot| !slots.contains(slot));
+            let slot = free.expect("there are more slots than HOT_ROWS_MAX");
+            let chains = StoredChains::of(self.chains.unwritten(), self.interner.values());
+            writes.retain(|write| write.row != SiteRow::Hot(generation, slot));
+            writes.push(RowWrite {
+                row: SiteRow::Hot(generation, slot),
+                value: Some(encode_hot(&chains)),
+            });
+            self.chains.set_written(slot);
+            slots.push(slot);
+        }
+        self.hot_slots = slots;
     }
 
     fn site_row(&self) -> SiteRowBody {
         let values = self.interner.values();
-        let chains = (self.layout == Layout::Inline).then(|| {
-            let chunks = self.chains.chunks().iter().flat_map(|chunk| chunk.iter());
-            let chains =
-                chunks.flat_map(|(home, chains)| chains.iter().map(|chain| (*home, chain)));
-            StoredChains::of(chains, values)
-        });
+        let chains = self
+            .chains
+            .is_small()
+            .then(|| StoredChains::of(self.chains.with_homes(), values));
         let mut recent_values = ValuesWriter::new(values);
         self.recent.collect(&mut recent_values);
         let stored_values = recent_values.finish();
@@ -200,7 +214,7 @@ impl SiteState {
                 .collect(),
             recent_values: stored_values,
             recent: recent.to_stored(),
-            layout: self.layout,
+            hot_slots: self.hot_slots.clone(),
             chains,
         }
     }

@@ -9,7 +9,7 @@ use super::id_hash::{IdHash, IdMap};
 use crate::visit::{applied_event::AppliedEvent, chain::Chain, part::Remap};
 
 /// Chunks of a site that outgrew a single one.
-pub(crate) const CHUNKS: usize = 64;
+const CHUNKS: usize = 64;
 /// A site with more visitors in memory is split into chunks.
 const SINGLE_CHUNK_VISITORS_MAX: usize = 512;
 
@@ -20,8 +20,6 @@ pub(crate) type Chunk = IdMap<u64, SmallVec<[Chain; 1]>>;
 #[derive(Clone, Debug)]
 pub(crate) struct HotChains {
     chunks: Vec<Arc<Chunk>>,
-    /// Chunks changed since the last checkpoint, by bit.
-    dirty: u64,
     /// From any other id of a chain to its home.
     links: IdMap<u64, SmallVec<[u64; 1]>>,
     visitors: usize,
@@ -50,7 +48,6 @@ impl Default for HotChains {
     fn default() -> Self {
         Self {
             chunks: vec![Arc::default()],
-            dirty: 0,
             links: IdMap::default(),
             visitors: 0,
         }
@@ -62,12 +59,42 @@ impl HotChains {
         &self.chunks
     }
 
-    pub(crate) const fn is_dirty(&self, chunk: usize) -> bool {
-        self.dirty & (1 << chunk) != 0
+    /// Few enough chains to rest inside the site row.
+    pub(crate) const fn is_small(&self) -> bool {
+        self.chunks.len() == 1
     }
 
-    pub(crate) const fn set_clean(&mut self) {
-        self.dirty = 0;
+    /// The chains that changed since they were written, by home.
+    pub(crate) fn unwritten(&self) -> impl Iterator<Item = (u64, &Chain)> {
+        self.with_homes()
+            .filter(|(_, chain)| chain.written_in.is_none())
+    }
+
+    /// Notes that all unwritten chains are in this hot row now.
+    pub(crate) fn set_written(&mut self, slot: u8) {
+        for position in 0..self.chunks.len() {
+            let has_unwritten = self.chunks.get(position).is_some_and(|chunk| {
+                let mut chains = chunk.values().flatten();
+                chains.any(|chain| chain.written_in.is_none())
+            });
+            if has_unwritten {
+                for chain in self.chunk_mut(position).values_mut().flatten() {
+                    chain.written_in.get_or_insert(slot);
+                }
+            }
+        }
+    }
+
+    /// Forgets which rows hold the chains, so that all are written again.
+    pub(crate) fn set_unwritten(&mut self) {
+        self.for_each_mut(|chain| chain.written_in = None);
+    }
+
+    pub(crate) fn with_homes(&self) -> impl Iterator<Item = (u64, &Chain)> {
+        self.chunks
+            .iter()
+            .flat_map(|chunk| chunk.iter())
+            .flat_map(|(home, chains)| chains.iter().map(|chain| (*home, chain)))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Chain> {
@@ -161,7 +188,7 @@ impl HotChains {
         }
     }
 
-    /// Changes every chain in place, with its chunk becoming dirty.
+    /// Changes every chain in place.
     pub(crate) fn for_each_mut(&mut self, mut change: impl FnMut(&mut Chain)) {
         for position in 0..self.chunks.len() {
             for chain in self.chunk_mut(position).values_mut().flatten() {
@@ -177,23 +204,11 @@ impl HotChains {
 
     /// Changes the positions of all chains to those of another dictionary; what is stored stays as it is.
     pub(crate) fn translate(&mut self, remap: &mut dyn Remap) {
-        let dirty = self.dirty;
         self.for_each_mut(|chain| {
             for part in &mut chain.parts {
                 part.remap(remap);
             }
         });
-        self.dirty = dirty;
-    }
-
-    /// Splits into the chunks in which the store holds them.
-    pub(crate) fn with_chunks(chunks: usize) -> Self {
-        Self {
-            chunks: (0..chunks.clamp(1, CHUNKS))
-                .map(|_| Arc::default())
-                .collect(),
-            ..Self::default()
-        }
     }
 
     /// The common case: one chain of this visitor, near the event, nothing else to join.
@@ -341,7 +356,6 @@ impl HotChains {
                 self.chunk_mut(position).insert(home, chains);
             }
         }
-        self.dirty = u64::MAX;
     }
 
     fn rebuild_links(&mut self) {
@@ -395,7 +409,6 @@ impl HotChains {
     }
 
     fn chunk_mut(&mut self, position: usize) -> &mut Chunk {
-        self.dirty |= 1 << position;
         let chunk = self
             .chunks
             .get_mut(position)

@@ -1,15 +1,14 @@
 //! From rows to memory.
 
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ringtail_proto::{Generation, HourStart, RowReader, SiteId, SiteRow};
 
 use super::{
     error::StateError,
-    hot_chains::HotChains,
     hour_sums::HourSums,
     recent::Recent,
-    site_row::{Layout, SiteRowBody, decode_chunk},
+    site_row::{SiteRowBody, decode_hot},
     site_state::SiteState,
     value_caps::ValueCaps,
 };
@@ -19,7 +18,7 @@ use crate::{
     interner::Interner,
     rows::{
         minute::Minutes,
-        stored_hour::{RowError, StoredChains, damaged},
+        stored_hour::{RowError, damaged},
     },
 };
 
@@ -70,21 +69,20 @@ impl SiteState {
         };
         let body = SiteRowBody::decode(&bytes).map_err(failed)?;
         let mut state = Self::new(site);
-        let mut chunks = Vec::new();
-        state.chains = match body.layout {
-            Layout::Inline => HotChains::default(),
-            Layout::Chunks(count) => {
-                chunks = read_chunks(body.generation, count, rows)?;
-                HotChains::with_chunks(usize::from(count))
-            }
-        };
-        for stored in body.chains.into_iter().chain(chunks) {
+        if let Some(stored) = body.chains {
             let chains = &mut state.chains;
             stored.load(&mut state.interner, |home, chain| {
                 chains.restore(home, chain);
             });
         }
-        state.chains.set_clean();
+        state.settings = Arc::new(body.settings.restore());
+        state.hot_from = body.hot_from;
+        state.generation = body.generation;
+        // The newest row first: what an older one says of the same chain, or of chains that have left, no longer counts.
+        for slot in body.hot_slots.iter().rev() {
+            state.load_hot_row(*slot, rows)?;
+        }
+        state.hot_slots = body.hot_slots;
         state.recent = load_recent(body.recent, &body.recent_values, &mut state.interner)
             .ok_or_else(|| failed(damaged("recent visitors")))?;
         let mut hours = BTreeMap::new();
@@ -102,16 +100,29 @@ impl SiteState {
         state.rebuild_caps();
         state.index = body.index;
         state.stamp = body.stamp;
-        state.generation = body.generation;
-        state.settings = Arc::new(body.settings.restore());
         state.timeout_ms_max = body.timeout_ms_max;
-        state.hot_from = body.hot_from;
         state.first_hour = body.first_hour;
         state.imports = Arc::new(body.imports);
         state.dropped = Arc::new(body.dropped);
         state.dedup = Dedup::load(&body.dedup, rows)?;
-        state.layout = body.layout;
         Ok(state)
+    }
+
+    fn load_hot_row(&mut self, slot: u8, rows: &dyn RowReader) -> Result<(), StateError> {
+        let row = SiteRow::Hot(self.generation, slot);
+        let bytes = rows.get(row)?.ok_or(StateError::Missing { row })?;
+        let stored = decode_hot(&bytes).map_err(|source| StateError::Row { row, source })?;
+        let hot_from = self.hot_from.map_or(i64::MIN, |hour| hour.0);
+        let timeout_ms = self.settings.visit_timeout_ms;
+        let chains = &mut self.chains;
+        stored.load(&mut self.interner, |home, mut chain| {
+            let has_left = chain.last_ms().saturating_add(timeout_ms) < hot_from;
+            if !has_left && !chains.covers(&chain.ids, chain.first_ms(), chain.last_ms()) {
+                chain.written_in = Some(slot);
+                chains.restore(home, chain);
+            }
+        });
+        Ok(())
     }
 }
 
@@ -123,28 +134,4 @@ fn load_recent(
     let mut recent = Recent::from_stored(stored)?;
     recent.remap(&mut values.load(interner));
     Some(recent)
-}
-
-fn read_chunks(
-    generation: Generation,
-    count: u8,
-    rows: &dyn RowReader,
-) -> Result<Vec<StoredChains>, StateError> {
-    let mut chunks = Vec::new();
-    let mut failed = None;
-    rows.range(
-        SiteRow::Hot(generation, 0),
-        SiteRow::Hot(generation, count.saturating_sub(1)),
-        &mut |row, bytes| match decode_chunk(&bytes) {
-            Ok(chunk) => {
-                chunks.push(chunk);
-                ControlFlow::Continue(())
-            }
-            Err(source) => {
-                failed = Some(StateError::Row { row, source });
-                ControlFlow::Break(())
-            }
-        },
-    )?;
-    failed.map_or(Ok(chunks), Err)
 }

@@ -7,7 +7,7 @@ use ringtail_proto::{
 use smallvec::SmallVec;
 
 use crate::{
-    Money, Settings, ValueId,
+    Money, NO_VALUE, Settings, ValueId,
     interner::Interner,
     visit::{
         applied_event::{AppliedEvent, EventKind},
@@ -25,29 +25,44 @@ const SANE_MS: std::ops::Range<i64> = 631_152_000_000..7_258_118_400_000;
 const REVENUE_MICROS_MAX: u64 = 1_000_000_000_000_000;
 
 /// The positions of a batch's attribute groups in the site's dictionary, found as they are needed.
-#[derive(Default)]
 pub(crate) struct BatchPositions {
-    clients: SmallVec<[(u32, ValueId); 16]>,
-    places: SmallVec<[(u32, ValueId); 16]>,
-    acquisitions: SmallVec<[(u32, ValueId); 16]>,
+    clients: Positions,
+    places: Positions,
+    acquisitions: Positions,
 }
 
-/// More positions than this are not remembered but interned again.
-const REMEMBERED_MAX: usize = 16;
+/// By position in the batch; empty when the site has too few of the batch's events to be worth a table.
+struct Positions(Vec<ValueId>);
 
-fn remembered(
-    known: &mut SmallVec<[(u32, ValueId); 16]>,
-    position: u32,
-    intern: impl FnOnce() -> Option<ValueId>,
-) -> Option<ValueId> {
-    if let Some((_, id)) = known.iter().find(|(at, _)| *at == position) {
-        return Some(*id);
+impl BatchPositions {
+    pub(crate) fn new(batch: &EventBatch, events: usize) -> Self {
+        Self {
+            clients: Positions::new(batch.clients.len(), events),
+            places: Positions::new(batch.places.len(), events),
+            acquisitions: Positions::new(batch.acquisitions.len(), events),
+        }
     }
-    let id = intern()?;
-    if known.len() < REMEMBERED_MAX {
-        known.push((position, id));
+}
+
+impl Positions {
+    fn new(rows: usize, events: usize) -> Self {
+        Self(match rows <= events * 4 {
+            true => vec![NO_VALUE; rows],
+            false => Vec::new(),
+        })
     }
-    Some(id)
+
+    fn get(&mut self, position: u32, intern: impl FnOnce() -> ValueId) -> ValueId {
+        match self.0.get_mut(position as usize) {
+            None => intern(),
+            Some(known) => {
+                if *known == NO_VALUE {
+                    *known = intern();
+                }
+                *known
+            }
+        }
+    }
 }
 
 /// The time that counts, or why there is none.
@@ -147,15 +162,15 @@ pub(crate) fn resolve(
         name: interner.text_bytes(name),
         page: interner.text_bytes(page),
         hostname: interner.text_bytes(hostname),
-        client: remembered(&mut positions.clients, event.client, || {
-            Some(interner.stored_client(client))
-        })?,
-        place: remembered(&mut positions.places, event.place, || {
-            Some(interner.stored_place(place))
-        })?,
-        acquisition: remembered(&mut positions.acquisitions, event.acquisition, || {
-            Some(interner.stored_acquisition(acquisition))
-        })?,
+        client: positions
+            .clients
+            .get(event.client, || interner.stored_client(client)),
+        place: positions
+            .places
+            .get(event.place, || interner.stored_place(place)),
+        acquisition: positions.acquisitions.get(event.acquisition, || {
+            interner.stored_acquisition(acquisition)
+        }),
         scroll_plus_one,
         engaged_ms: event.engaged_ms,
         values,

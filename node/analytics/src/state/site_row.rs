@@ -1,4 +1,4 @@
-//! The site row: all of a site's state but its hours in the store, its ids, and the hot chunks of a big site.
+//! The site row: all of a site's state but its hours in the store, its ids, and the hot rows of a big site.
 
 use std::collections::BTreeMap;
 
@@ -24,15 +24,6 @@ const HOT_VERSION: u8 = 1;
 /// Hot state is written often and read only after a restart.
 const COMPRESSION_LEVEL: i32 = 1;
 
-/// How the store holds the chains in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Layout {
-    /// In the site row.
-    Inline,
-    /// In chunks by visitor, of which absent ones are empty.
-    Chunks(u8),
-}
-
 #[derive(Serialize, Deserialize)]
 pub(super) struct SiteRowBody {
     pub(super) index: LogIndex,
@@ -48,8 +39,9 @@ pub(super) struct SiteRowBody {
     pub(super) hours: Vec<(HourStart, Vec<StoredMinute>, Folded)>,
     pub(super) recent_values: StoredValues,
     pub(super) recent: StoredRecent,
-    pub(super) layout: Layout,
-    /// The chains, if they are inline.
+    /// The hot rows, oldest first: a chain counts as the newest of them has it.
+    pub(super) hot_slots: Vec<u8>,
+    /// The chains of a small site.
     pub(super) chains: Option<StoredChains>,
 }
 
@@ -63,13 +55,13 @@ impl SiteRowBody {
     }
 }
 
-/// A chunk's row.
-pub(super) fn encode_chunk(chains: &StoredChains) -> Bytes {
+/// A hot row.
+pub(super) fn encode_hot(chains: &StoredChains) -> Bytes {
     encode(HOT_VERSION, chains)
 }
 
-/// Reads a chunk's row.
-pub(super) fn decode_chunk(bytes: &[u8]) -> Result<StoredChains, RowError> {
+/// Reads a hot row.
+pub(super) fn decode_hot(bytes: &[u8]) -> Result<StoredChains, RowError> {
     decode(HOT_VERSION, bytes)
 }
 

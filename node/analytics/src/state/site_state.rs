@@ -17,7 +17,6 @@ use super::{
     imports::{Imports, MarkVerdict},
     recent::Recent,
     resolve::{BatchPositions, decide_time, resolve},
-    site_row::Layout,
 };
 use crate::{
     Settings,
@@ -66,8 +65,8 @@ pub struct SiteState {
     pub(super) first_hour: Option<HourStart>,
     pub(super) dirty_since: Option<LogIndex>,
     pub(super) is_checkpoint_wanted: bool,
-    /// How the store holds the hot state.
-    pub(super) layout: Layout,
+    /// The hot rows in the store, oldest first.
+    pub(super) hot_slots: Vec<u8>,
     /// The longest visit timeout that ever held.
     pub(super) timeout_ms_max: i64,
     /// The dictionary is rebuilt from what is in use when it has grown to this.
@@ -97,7 +96,7 @@ impl SiteState {
             first_hour: None,
             dirty_since: None,
             is_checkpoint_wanted: false,
-            layout: Layout::Inline,
+            hot_slots: Vec::new(),
             timeout_ms_max: 0,
             rebuild_at_bytes: REBUILD_BYTES_MIN,
         }
@@ -164,7 +163,7 @@ impl SiteState {
                 }
             }
         };
-        let mut positions = BatchPositions::default();
+        let mut positions = BatchPositions::new(batch, events.events.len());
         let mut verdicts = Vec::with_capacity(events.events.len());
         for (position, event) in events.events.iter().enumerate() {
             let verdict = match applied_up_to {

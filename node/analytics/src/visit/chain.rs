@@ -16,6 +16,8 @@ pub(crate) struct Chain {
     pub(crate) ids: SmallVec<[u64; 2]>,
     /// In the order of their hours; never empty.
     pub(crate) parts: SmallVec<[Box<Part>; 1]>,
+    /// The hot row that holds the chain as it is; none when it changed since.
+    pub(crate) written_in: Option<u8>,
 }
 
 impl Chain {
@@ -24,6 +26,7 @@ impl Chain {
         let mut chain = Self {
             ids: SmallVec::new(),
             parts: SmallVec::new(),
+            written_in: None,
         };
         chain.add(hour, event);
         chain
@@ -35,6 +38,7 @@ impl Chain {
         let mut chain = Self {
             ids: SmallVec::new(),
             parts: parts.into_iter().map(Box::new).collect(),
+            written_in: None,
         };
         for id in ids {
             chain.add_id(*id);
@@ -74,6 +78,7 @@ impl Chain {
 
     /// Adds an event.
     pub(crate) fn add(&mut self, hour: HourStart, event: &AppliedEvent) {
+        self.written_in = None;
         for id in event.ids() {
             self.add_id(id);
         }
@@ -89,6 +94,7 @@ impl Chain {
 
     /// Takes over all events of another chain.
     pub(crate) fn merge(&mut self, other: Self) {
+        self.written_in = None;
         for id in &other.ids {
             self.add_id(*id);
         }
@@ -112,6 +118,7 @@ impl Chain {
 
     /// The part of an hour, to be changed.
     pub(crate) fn part_mut(&mut self, hour: HourStart) -> Option<&mut Part> {
+        self.written_in = None;
         let position = self.find(hour).ok()?;
         self.parts.get_mut(position).map(|part| &mut **part)
     }

@@ -20,12 +20,18 @@ fn union(left: &Uniques, right: &Uniques) -> Uniques {
 
 #[test]
 fn a_set_is_exact_up_to_its_limit_and_an_estimate_beyond() {
-    let full = set(Precision::Value, 0..Precision::Value.exact_hashes_max() as u64);
+    let full = set(
+        Precision::Value,
+        0..Precision::Value.exact_hashes_max() as u64,
+    );
     assert!(full.is_exact());
     assert_eq!(full.estimate(), 256);
     assert_eq!(full.relative_error(), 0.0);
 
-    let over = set(Precision::Value, 0..=Precision::Value.exact_hashes_max() as u64);
+    let over = set(
+        Precision::Value,
+        0..=Precision::Value.exact_hashes_max() as u64,
+    );
     assert!(!over.is_exact());
     assert!((over.relative_error() - 0.0325).abs() < 1e-9);
     assert!(over.estimate().abs_diff(257) <= 25, "{}", over.estimate());

@@ -58,7 +58,7 @@ fn hit() -> impl Strategy<Value = Hit> {
                 _ => engagement(visitor, time, page, u32::from(size) * 100, size.min(100)),
             };
             hit.previously(previous)
-                .from_source(["", "Google", "Mastodon"][source])
+                .via(["", "Google", "Mastodon"][source])
         },
     )
 }

@@ -43,7 +43,7 @@ fn an_hour_over_the_cap_folds_its_lightest_half_and_keeps_exact_totals() {
         .collect();
     hits.extend((0..12_000_u64).map(|n| {
         let time = MONDAY + MINUTE + n as i64;
-        view(1_000 + n / 20, time, &format!("/flood/{n}")).from_source(&format!("s{n}"))
+        view(1_000 + n / 20, time, &format!("/flood/{n}")).via(&format!("s{n}"))
     }));
     for hits in hits.chunks(500) {
         site.apply(hits);
@@ -101,7 +101,7 @@ fn the_dictionary_forgets_values_that_nothing_uses() {
 }
 
 #[test]
-fn a_big_site_rests_in_chunks_and_writes_only_changed_ones() {
+fn a_big_site_writes_only_the_visits_that_changed() {
     use ringtail_proto::SiteRow;
 
     let mut site = TestSite::with_settings(settings(30));
@@ -110,28 +110,108 @@ fn a_big_site_rests_in_chunks_and_writes_only_changed_ones() {
         .collect();
     site.apply(&hits);
     site.checkpoint();
-    let chunks = |site: &TestSite| {
-        let rows = site.rows.rows.keys();
-        rows.filter(|row| matches!(row, SiteRow::Hot(..))).count()
+    let hot_rows = |site: &TestSite| -> Vec<usize> {
+        let rows = site.rows.rows.iter();
+        rows.filter(|(row, _)| matches!(row, SiteRow::Hot(..)))
+            .map(|(_, value)| value.len())
+            .collect()
     };
-    assert_eq!(chunks(&site), 64);
+    assert_eq!(hot_rows(&site).len(), 1);
     site.restart();
-    let before = site.hash();
-    let writes = {
-        site.apply(&[view(1, MONDAY + MINUTE, "/1")]);
-        site.state.checkpoint(&site.rows).unwrap()
-    };
-    let hot = writes
-        .iter()
-        .filter(|write| matches!(write.row, SiteRow::Hot(..)));
-    assert_eq!(hot.count(), 1);
-    site.rows.write(writes);
-    site.restart();
-    assert_ne!(before, site.hash());
-    assert_eq!(site.total(|cell| cell.pageviews), 3_001);
+    for minute in 1..=5 {
+        let before = site.hash();
+        site.apply(&[view(1, MONDAY + minute * MINUTE, "/1")]);
+        let after = site.hash();
+        site.checkpoint();
+        site.restart();
+        assert_eq!(site.hash(), after);
+        assert_ne!(before, after);
+    }
+    let sizes = hot_rows(&site);
+    assert_eq!(
+        sizes.len(),
+        2,
+        "rows of which nothing counts any more are gone"
+    );
+    assert!(sizes[1] * 20 < sizes[0], "{sizes:?}");
+    assert_eq!(site.total(|cell| cell.pageviews), 3_005);
     site.apply(&[view(1, MONDAY + 6 * HOUR, "/1")]);
     site.checkpoint();
-    assert_eq!(chunks(&site), 0, "a small site rests in its site row");
+    assert!(
+        hot_rows(&site).is_empty(),
+        "a small site rests in its site row"
+    );
     site.restart();
-    assert_eq!(site.total(|cell| cell.pageviews), 3_002);
+    assert_eq!(site.total(|cell| cell.pageviews), 3_006);
+}
+
+#[test]
+fn what_is_written_stays_below_twice_what_is_logged() {
+    let mut site = TestSite::with_settings(settings(30));
+    let mut logged_bytes = 0;
+    // Twelve hours of 900 visits each, three page views a visit, a checkpoint every ten minutes.
+    for slot in 0..72_i64 {
+        let start = MONDAY + slot * 10 * MINUTE;
+        let mut hits: Vec<Hit> = (0..150_u64)
+            .flat_map(|n| {
+                let visitor = (slot as u64 * 150 + n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                (0..3_i64).map(move |page| {
+                    let time = start + n as i64 * 4_000 + page * 40_000;
+                    let mut hit = view(
+                        visitor,
+                        time,
+                        &format!("/articles/{}", (n + 7 * page as u64) % 60),
+                    )
+                    .previously(visitor.rotate_left(17));
+                    hit.id = hit
+                        .id
+                        .wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+                    hit
+                })
+            })
+            .collect();
+        hits.sort_by_key(|hit| hit.time);
+        for hits in hits.chunks(50) {
+            logged_bytes += logged(hits);
+            site.apply(hits);
+        }
+        site.checkpoint();
+    }
+    let written = site.rows.written_bytes;
+    assert!(
+        written < 2 * logged_bytes,
+        "{written} bytes written for {logged_bytes} logged: {:.2}",
+        written as f64 / logged_bytes as f64
+    );
+}
+
+fn logged(hits: &[Hit]) -> usize {
+    use ringtail_proto::stored::{BatchWriter, PartitionEntry, partition_entry::Body};
+
+    let events: Vec<ringtail_proto::Event> = hits.iter().map(Hit::event).collect();
+    let mut writer = BatchWriter::new();
+    writer.add(crate::support::SITE, &events, None);
+    let entry = PartitionEntry {
+        stamp_ms: MONDAY,
+        body: Some(Body::Events(writer.finish())),
+    };
+    entry.to_log().len()
+}
+
+#[test]
+fn a_flood_of_late_events_is_merged_before_it_grows_without_bound() {
+    let mut site = TestSite::with_settings(settings(30));
+    site.apply(&[view(1, MONDAY + 6 * HOUR, "/")]);
+    let limit = ringtail_analytics::LATE_EVENTS_HARD_MAX as u64;
+    for start in (0..limit).step_by(5_000) {
+        let hits: Vec<Hit> = (start..start + 5_000)
+            .map(|n| view(n % 500 + 10, MONDAY + n as i64, "/"))
+            .collect();
+        site.apply_at(MONDAY + 6 * HOUR, &hits);
+    }
+    assert_eq!(site.state.pending_late(), 0, "merged inline");
+    assert!(site.state.wants_checkpoint());
+    site.checkpoint();
+    assert_eq!(site.total(|cell| cell.pageviews), limit + 1);
+    assert_eq!(site.total(|cell| cell.visits), 501);
 }

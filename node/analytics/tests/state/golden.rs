@@ -9,7 +9,7 @@ use crate::support::{HOUR, MINUTE, MONDAY, TestSite, custom, engagement, setting
 fn site() -> TestSite {
     let mut site = TestSite::with_settings(settings(30));
     site.apply(&[
-        view(1, MONDAY, "/").from_source("Google").previously(9),
+        view(1, MONDAY, "/").via("Google").previously(9),
         view(2, MONDAY + MINUTE, "/docs/a").paid(2_500_000, "EUR"),
         engagement(1, MONDAY + 2 * MINUTE, "/", 12_000, 75),
         custom(2, MONDAY + HOUR, "signup").with("plan", "pro"),

@@ -185,8 +185,8 @@ fn a_visit_ends_after_24_hours_however_busy() {
 #[test]
 fn attributes_are_those_of_the_earliest_event_whenever_it_arrives() {
     let mut site = TestSite::with_settings(settings(30));
-    site.apply(&[view(1, MONDAY + 5 * MINUTE, "/b").from_source("Google")]);
-    site.apply(&[view(1, MONDAY, "/a").from_source("Newsletter")]);
+    site.apply(&[view(1, MONDAY + 5 * MINUTE, "/b").via("Google")]);
+    site.apply(&[view(1, MONDAY, "/a").via("Newsletter")]);
     assert_eq!(
         site.table(Dimension::Source),
         r#"00000.00 "Newsletter" | ev 2 pv 2 vrs 1 vis 1 | ent 1 bnc 0 dur 300000 vpv 2 eng 1 | scr 0/0 ms 0 | {}"#
@@ -199,8 +199,8 @@ fn attributes_are_those_of_the_earliest_event_whenever_it_arrives() {
 fn a_new_campaign_does_not_split_a_visit() {
     check(
         &[
-            view(1, MONDAY, "/").from_source("Google"),
-            view(1, MONDAY + MINUTE, "/").from_source("Newsletter"),
+            view(1, MONDAY, "/").via("Google"),
+            view(1, MONDAY + MINUTE, "/").via("Newsletter"),
         ],
         r#"00000.00 "" | ev 2 pv 2 vrs 1 vis 1 | ent 1 bnc 0 dur 60000 vpv 2 eng 1 | scr 0/0 ms 0 | {}"#,
     );
@@ -212,7 +212,7 @@ fn minutes_and_recent_values_follow_the_events() {
     use ringtail_proto::UnixMillis;
 
     let mut site = TestSite::with_settings(settings(30));
-    site.apply(&[view(1, MONDAY, "/a").from_source("Google")]);
+    site.apply(&[view(1, MONDAY, "/a").via("Google")]);
     site.apply(&[
         view(2, MONDAY + 30_000, "/a"),
         view(1, MONDAY + 3 * MINUTE, "/b"),

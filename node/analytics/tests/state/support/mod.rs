@@ -122,7 +122,7 @@ pub fn engagement(visitor: u64, time: i64, page: &str, engaged_ms: u32, scroll: 
 }
 
 impl Hit {
-    pub fn from_source(mut self, source: &str) -> Self {
+    pub fn via(mut self, source: &str) -> Self {
         self.source = source.to_owned();
         self
     }
