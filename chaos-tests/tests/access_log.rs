@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 const SITE: &str = "semicomplete.com";
 /// Counts of distinct visitors are exact up to here, and estimates with a bound beyond.
-const EXACT_VISITORS_MAX: u64 = 256;
+const EXACT_VISITORS_MAX: u64 = 2_048;
 /// Four standard errors of the estimate.
 const ESTIMATE_ERROR_MAX: f64 = 0.065;
 

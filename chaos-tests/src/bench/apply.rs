@@ -8,7 +8,7 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     let micros = document
         .get("us_per_event")
         .and_then(serde_json::Value::as_f64);
-    let micros = anyhow::Context::context(micros, "the bench has no us_per_event")?;
+    let micros = anyhow::Context::context(micros, "the bench has no apply_us_per_event")?;
     Ok(vec![
         Figure::new("apply", micros, "µs/event on one core")
             .goal(Goal::AtMost(2.0))

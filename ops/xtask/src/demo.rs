@@ -16,7 +16,8 @@ use crate::{
     workspace::Workspace,
 };
 
-const SITE: &str = "sample";
+/// The site whose log it is: so its own pages are no referrers.
+const SITE: &str = "semicomplete.com";
 const LOG: &str = "ops/sample/access.log.gz";
 /// The days that the log covers, both included.
 const DAYS: [&str; 2] = ["2015-05-17", "2015-05-20"];
