@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ringtail_proto::{GroupId, LogIndex};
+use rustix::io::Errno;
 
 use crate::segment::SegmentId;
 
@@ -69,7 +70,7 @@ pub enum LogError {
         /// What it should be.
         requirement: &'static str,
     },
-    /// The disk or the quota is full; what was asked is proven not to be on disk.
+    /// The disk, the quota or the table of open files is full; what was asked is proven not to be on disk.
     #[error("no space left for the log: {0}")]
     NoSpace(Arc<io::Error>),
     /// The disk failed. After a failed write or sync nobody knows what is on disk, so the log takes nothing more.
@@ -90,7 +91,7 @@ pub enum LogError {
 impl LogError {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-        if kinds.contains(&source.kind()) {
+        if kinds.contains(&source.kind()) || is_file_limit(&source) {
             return Self::NoSpace(Arc::new(source));
         }
         Self::Io {
@@ -100,10 +101,11 @@ impl LogError {
         }
     }
 
-    /// Keeps a missing space an ordinary I/O error where its absence from disk is not proven.
+    /// Keeps a missing space an ordinary I/O error where its absence from disk is not proven. Where a file could not
+    /// even be opened, nothing was tried, so that is always proven.
     pub(crate) fn unproven(self, action: &'static str, path: &Path) -> Self {
         match self {
-            Self::NoSpace(source) => Self::Io {
+            Self::NoSpace(source) if !is_file_limit(&source) => Self::Io {
                 action,
                 path: Arc::from(path),
                 source,
@@ -111,6 +113,14 @@ impl LogError {
             other => other,
         }
     }
+}
+
+/// The process or the system has too many open files.
+fn is_file_limit(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE)
+    )
 }
 
 impl From<LogError> for io::Error {

@@ -33,6 +33,8 @@ struct State {
     failing_syncs: bool,
     lying_syncs: bool,
     failing_writes: bool,
+    too_many_open_files: bool,
+    failing_moves_into: Option<PathBuf>,
     free_bytes: Option<u64>,
     syncs: u64,
     operations: Vec<String>,
@@ -152,6 +154,16 @@ impl FaultDisk {
         self.state.lock().failing_writes = true;
     }
 
+    /// While set, nothing can be opened: no file, and no directory to sync it.
+    pub fn set_too_many_open_files(&self, too_many: bool) {
+        self.state.lock().too_many_open_files = too_many;
+    }
+
+    /// While set, no file can be moved into this directory.
+    pub fn fail_moves_into(&self, directory: Option<&Path>) {
+        self.state.lock().failing_moves_into = directory.map(Path::to_owned);
+    }
+
     /// Limits the space left, in bytes; `None` removes the limit. A write that does not fit is written in part.
     pub fn set_free_bytes(&self, free_bytes: Option<u64>) {
         self.state.lock().free_bytes = free_bytes;
@@ -231,6 +243,14 @@ impl State {
         Ok(())
     }
 
+    fn open_one_more(&self) -> io::Result<()> {
+        self.alive()?;
+        if self.too_many_open_files {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
+        Ok(())
+    }
+
     fn change_name(&mut self, change: NameChange) {
         change.apply(&mut self.names);
         self.unsynced_names.push(change);
@@ -290,7 +310,7 @@ impl Disk for FaultDisk {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let state = self.state.lock();
-        state.alive()?;
+        state.open_one_more()?;
         let file = FaultFile {
             disk: self.clone(),
             file: state.file(path)?,
@@ -301,7 +321,7 @@ impl Disk for FaultDisk {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state.lock();
-        state.alive()?;
+        state.open_one_more()?;
         let file = FaultFile {
             disk: self.clone(),
             file: state.link_new(path),
@@ -314,6 +334,10 @@ impl Disk for FaultDisk {
         let mut state = self.state.lock();
         state.alive()?;
         let file = state.file(from)?;
+        if state.failing_moves_into.is_some() && state.failing_moves_into.as_deref() == to.parent()
+        {
+            return Err(io::Error::other("injected failure to move"));
+        }
         state.operations.push(format!("rename {}", to.display()));
         state.change_name(NameChange::Move(from.to_owned(), to.to_owned(), file));
         Ok(())
@@ -330,7 +354,7 @@ impl Disk for FaultDisk {
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.alive()?;
+        state.open_one_more()?;
         state
             .operations
             .push(format!("sync-directory {}", directory.display()));

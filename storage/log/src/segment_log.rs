@@ -102,7 +102,7 @@ impl SegmentLog {
         shared.measure_segments();
         let mut writer = Writer::new(shared.clone(), active, recovered.heads);
         // A crash may have come between a durable purge record and the end of the segments that it freed.
-        writer.retire_segments()?;
+        writer.retire_segments();
         let thread = thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || writer.run())
@@ -139,7 +139,7 @@ impl SegmentLog {
         self.shared.failure.wait()
     }
 
-    /// True while the log waits for space on a full disk. Callers shed what they can; nothing is lost.
+    /// True while the log waits for space on a full disk, or for a file that it may open. Callers shed what they can; nothing is lost.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.shared.is_full.load(Ordering::Relaxed)
@@ -231,32 +231,38 @@ impl Shared {
         records
     }
 
-    /// Carries out the plan, oldest segment first, so that a crash in between leaves a gapless log.
+    /// Carries out the plan, oldest segment first, so that a crash in between leaves a gapless log. After an error the
+    /// rest of the plan is still to be done.
     pub(crate) fn retire(&self, plan: &RetentionPlan) -> Result<(), LogError> {
         let mut ids: Vec<SegmentId> = plan.keep.iter().chain(&plan.remove).copied().collect();
         ids.sort_unstable();
-        for id in ids {
-            let name = id.file_name();
-            let path = self.directory.join(&name);
-            let done = if plan.keep.contains(&id) {
-                self.disk.rename(&path, &self.kept_directory.join(&name))
-            } else {
-                self.disk.remove(&path)
-            };
-            done.map_err(|error| LogError::io("retire", &path, error))?;
-            let retired = self.segments.lock().remove(&id);
-            if let Some(segment) = retired
-                && plan.keep.contains(&id)
-            {
-                self.kept_bytes.fetch_add(segment.bytes, Ordering::Relaxed);
-            }
-        }
+        let mut ids = ids.into_iter();
+        let moved = ids.try_for_each(|id| self.retire_one(id, plan.keep.contains(&id)));
+        self.measure_segments();
+        moved?;
         for directory in [&self.kept_directory, &self.directory] {
             self.disk
                 .sync_directory(directory)
                 .map_err(|error| LogError::io("sync", directory, error))?;
         }
-        self.measure_segments();
+        Ok(())
+    }
+
+    fn retire_one(&self, id: SegmentId, is_kept: bool) -> Result<(), LogError> {
+        let name = id.file_name();
+        let path = self.directory.join(&name);
+        let done = if is_kept {
+            self.disk.rename(&path, &self.kept_directory.join(&name))
+        } else {
+            self.disk.remove(&path)
+        };
+        done.map_err(|error| LogError::io("retire", &path, error))?;
+        let retired = self.segments.lock().remove(&id);
+        if let Some(segment) = retired
+            && is_kept
+        {
+            self.kept_bytes.fetch_add(segment.bytes, Ordering::Relaxed);
+        }
         Ok(())
     }
 }

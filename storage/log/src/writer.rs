@@ -20,6 +20,8 @@ pub(crate) struct Writer {
     active: ActiveSegment,
     /// What is on disk of each group, in disk order: the heads of the next segment.
     heads: BTreeMap<GroupId, GroupHead>,
+    /// The last attempt to let segments go failed.
+    is_retire_failing: bool,
 }
 
 impl Writer {
@@ -32,6 +34,7 @@ impl Writer {
             shared,
             active,
             heads,
+            is_retire_failing: false,
         }
     }
 
@@ -84,24 +87,30 @@ impl Writer {
         Ok(())
     }
 
-    /// Repeats what found the disk full until it succeeds or the log is closed. A full disk undoes itself when
-    /// someone makes room, and until then nothing is lost: everyone simply waits.
+    /// Repeats what found the disk or the table of open files full until it succeeds or the log is closed. Either
+    /// undoes itself when someone makes room, and until then nothing is lost: everyone simply waits.
     fn when_there_is_space<T>(
         &mut self,
         mut work: impl FnMut(&mut Self) -> Result<T, LogError>,
     ) -> Result<T, LogError> {
         loop {
             let result = work(self);
-            let is_full = matches!(result, Err(LogError::NoSpace(_)));
-            let was_full = self.shared.is_full.swap(is_full, Ordering::Relaxed);
-            if !is_full {
+            let shortage = match &result {
+                Err(error @ LogError::NoSpace(_)) => Some(error),
+                _ => None,
+            };
+            let was_full = self
+                .shared
+                .is_full
+                .swap(shortage.is_some(), Ordering::Relaxed);
+            let Some(error) = shortage else {
                 if was_full {
                     tracing::info!("log has space again");
                 }
                 return result;
-            }
+            };
             if !was_full {
-                tracing::error!("disk is full: log waits for space");
+                tracing::error!(%error, "log waits for space");
             }
             if self
                 .shared
@@ -155,7 +164,8 @@ impl Writer {
         if self.active.bytes >= self.shared.options.segment_bytes_max {
             self.roll()?;
         }
-        self.retire_segments()
+        self.retire_segments();
+        Ok(())
     }
 
     fn roll(&mut self) -> Result<(), LogError> {
@@ -182,7 +192,9 @@ impl Writer {
     }
 
     /// Lets segments go whose entries are all purged. The purge records are on disk: `heads` follows only what is.
-    pub(crate) fn retire_segments(&mut self) -> Result<(), LogError> {
+    ///
+    /// A segment that cannot go costs space and nothing else: it stays in the log, and the next commit tries again.
+    pub(crate) fn retire_segments(&mut self) {
         let plan = {
             let segments = self.shared.segments.lock();
             RetentionPlan::new(&segments, |group| {
@@ -190,10 +202,20 @@ impl Writer {
             })
         };
         if plan.is_empty() {
-            return Ok(());
+            return;
         }
-        tracing::info!(%plan, "purged log segments leave the log");
-        self.shared.retire(&plan)
+        let result = self.shared.retire(&plan);
+        let was_failing = std::mem::replace(&mut self.is_retire_failing, result.is_err());
+        match result {
+            Ok(()) => tracing::info!(%plan, "purged log segments have left the log"),
+            Err(error) => {
+                metrics::counter!("ringtail_log_retire_failures_total").increment(1);
+                // Once for all repetitions.
+                if !was_failing {
+                    tracing::error!(%error, %plan, "purged log segments cannot leave the log");
+                }
+            }
+        }
     }
 
     /// Leaves a sealed segment behind, so that every byte of it is known to have been durable.

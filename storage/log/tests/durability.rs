@@ -339,6 +339,27 @@ fn closing_a_log_that_waits_for_space_says_so() {
 }
 
 #[test]
+fn log_that_may_open_no_file_waits_until_it_may() {
+    let disk = FaultDisk::new();
+    let (log, _) = open(&disk);
+    let one = group(&log, 1);
+    disk.set_too_many_open_files(true);
+    let mut index = 0;
+    while !log.is_full() {
+        let (callback, _done) = waiter();
+        one.append(vec![entry(1, index)], callback).unwrap();
+        index += 1;
+        std::thread::yield_now();
+    }
+    assert!(log.failure().is_none());
+    disk.set_too_many_open_files(false);
+    append(&one, vec![entry(1, index)]).unwrap();
+    assert!(segments(&disk).len() > 1);
+    let (log, _) = open(&disk.lose_power_and_everything_unsynced());
+    assert_holds(&group(&log, 1), 0..index + 1);
+}
+
+#[test]
 fn log_that_is_closed_refuses_with_an_answer() {
     let disk = FaultDisk::new();
     let (log, _) = open(&disk);

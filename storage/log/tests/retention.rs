@@ -145,3 +145,35 @@ fn purge_beyond_the_log_starts_it_anew_after_the_purge_point() {
     let (log, _) = open(&disk);
     assert_holds(&group(&log, 1), 51..60);
 }
+
+#[test]
+fn segments_that_cannot_move_stay_until_they_can_and_the_log_goes_on() {
+    let disk = FaultDisk::new();
+    let log = fill(&disk, 100);
+    let before = segments(&disk);
+    let directory = std::path::Path::new(DIRECTORY).join("kept");
+    disk.fail_moves_into(Some(&directory));
+    group(&log, 1).purge(position(99)).unwrap();
+    append_range(&group(&log, 1), 100..110);
+    settle(&log);
+    assert!(log.failure().is_none());
+    assert!(kept(&disk).is_empty());
+    assert_holds(&group(&log, 1), 100..110);
+    disk.fail_moves_into(None);
+    append_range(&group(&log, 1), 110..111);
+    settle(&log);
+    assert!(kept(&disk).starts_with(&before[..before.len() - 1]));
+}
+
+#[test]
+fn segments_that_cannot_move_do_not_keep_the_log_from_opening() {
+    let disk = FaultDisk::new();
+    let log = fill(&disk, 100);
+    let directory = std::path::Path::new(DIRECTORY).join("kept");
+    disk.fail_moves_into(Some(&directory));
+    group(&log, 1).purge(position(99)).unwrap();
+    append_range(&group(&log, 1), 100..101);
+    log.close();
+    let (log, _) = open(&disk);
+    assert_holds(&group(&log, 1), 100..101);
+}
