@@ -68,6 +68,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         &mut self,
         range: RB,
     ) -> io::Result<Vec<Entry>> {
+        // The caller needs all of them, and asks for at most 64 at a time.
         let (from, to) = bounds(&range);
         self.read(from, to, u64::MAX).await
     }

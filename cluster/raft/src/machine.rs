@@ -70,6 +70,16 @@ pub enum Body {
     Membership(Bytes),
 }
 
+impl Body {
+    /// Size of what it carries, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Blank => 0,
+            Self::Command(bytes) | Self::Membership(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// Why a machine could not go on. The group stops then: what comes next would be applied to a wrong state.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]

@@ -21,6 +21,8 @@ use crate::types::{LogId, Reply, Snapshot, SnapshotMeta, StoredMembership, TypeC
 
 /// Entries handed to the machine at once.
 const APPLY_ENTRIES_MAX: usize = 256;
+/// No further entry is added to a batch of this many bytes: what lies in memory while a long log is replayed.
+const APPLY_BYTES_MAX: usize = 8 << 20;
 
 /// A machine as openraft's state machine. Clones share the machine.
 #[derive(Clone)]
@@ -96,15 +98,18 @@ impl RaftStateMachine<TypeConfig> for MachineAdapter {
         Strm: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
     {
         let mut batch = Batch::default();
+        let mut batch_bytes = 0;
         while let Some((entry, responder)) = entries.try_next().await? {
             let position = convert::position(&entry.log_id);
             let (body, membership) = convert::body(entry).map_err(io::Error::other)?;
             if let Some(membership) = membership {
                 self.state.lock().note_membership(membership);
             }
+            batch_bytes += body.bytes();
             batch.0.push(Committed { position, body });
             batch.1.push(responder);
-            if batch.0.len() >= APPLY_ENTRIES_MAX {
+            if batch.0.len() >= APPLY_ENTRIES_MAX || batch_bytes >= APPLY_BYTES_MAX {
+                batch_bytes = 0;
                 let full = std::mem::take(&mut batch);
                 self.apply_batch(full).await.map_err(io::Error::other)?;
             }
@@ -155,5 +160,61 @@ impl RaftSnapshotBuilder<TypeConfig> for FloorSnapshot {
             meta,
             snapshot: Bytes::new(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use openraft::{Entry, EntryPayload};
+
+    use super::*;
+    use crate::machine::{Floor, MachineError};
+    use crate::types::{Command, LeaderId};
+
+    /// Remembers how many entries came at once.
+    #[derive(Default)]
+    struct Batches(Mutex<Vec<usize>>);
+
+    #[async_trait]
+    impl Machine for Batches {
+        async fn floor(&self) -> Result<Floor, MachineError> {
+            Ok(Floor::default())
+        }
+
+        async fn apply(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, MachineError> {
+            self.0.lock().push(entries.len());
+            Ok(vec![Bytes::new(); entries.len()])
+        }
+    }
+
+    async fn batches_of(sizes: Vec<usize>) -> Vec<usize> {
+        let machine = Arc::new(Batches::default());
+        let mut adapter = MachineAdapter::open(GroupId(1), machine.clone())
+            .await
+            .expect("it has no floor");
+        let entries = (1..).zip(sizes).map(|(index, size)| {
+            let leader = LeaderId {
+                term: 1,
+                node_id: 1,
+            };
+            let entry = Entry {
+                log_id: LogId::new(leader, index),
+                payload: EntryPayload::Normal(Command(Bytes::from(vec![0; size]))),
+            };
+            Ok((entry, None))
+        });
+        let applied = adapter.apply(futures::stream::iter(entries)).await;
+        applied.expect("the machine takes everything");
+        let batches = machine.0.lock();
+        batches.clone()
+    }
+
+    #[tokio::test]
+    async fn a_batch_ends_after_so_many_entries_or_so_many_bytes() {
+        assert_eq!(batches_of(vec![1; 600]).await, [256, 256, 88]);
+        let large = APPLY_BYTES_MAX / 4;
+        assert_eq!(batches_of(vec![large; 10]).await, [4, 4, 2]);
+        assert_eq!(batches_of(vec![1, APPLY_BYTES_MAX, 1]).await, [2, 1]);
     }
 }
