@@ -26,6 +26,9 @@ use crate::types::{Command, Raft};
 /// A snapshot request that came while another one ran is lost; it is repeated after this time.
 const SNAPSHOT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
+/// The group of the metadata.
+const METADATA: GroupId = GroupId(0);
+
 /// One Raft group on this node. Clones are the same group.
 #[derive(Clone)]
 pub struct Group {
@@ -40,8 +43,10 @@ struct Inner {
     options: Arc<RaftOptions>,
     /// Room for proposals of this group.
     proposals: Arc<Semaphore>,
-    /// Room for the bytes of all groups' proposals.
-    proposal_bytes: Arc<Semaphore>,
+    /// Room for the bytes of this group's proposals: a group that is slow to apply leaves room to the others.
+    group_bytes: Arc<Semaphore>,
+    /// Room for the bytes of all groups' proposals; none for the metadata, which must not wait for the others.
+    node_bytes: Option<Arc<Semaphore>>,
 }
 
 /// A group in numbers, at one moment.
@@ -74,8 +79,9 @@ impl Group {
         log: Arc<SegmentLog>,
         state: Arc<Mutex<AppliedState>>,
         options: Arc<RaftOptions>,
-        proposal_bytes: Arc<Semaphore>,
+        node_bytes: Arc<Semaphore>,
     ) -> Self {
+        let group_bytes = Arc::new(Semaphore::new(options.group_proposal_bytes_max()));
         let proposals = Arc::new(Semaphore::new(options.group_proposals_max));
         Self {
             inner: Arc::new(Inner {
@@ -85,7 +91,8 @@ impl Group {
                 state,
                 options,
                 proposals,
-                proposal_bytes,
+                group_bytes,
+                node_bytes: (group != METADATA).then_some(node_bytes),
             }),
         }
     }
@@ -119,14 +126,14 @@ impl Group {
             return Err(RaftError::StorageFull);
         }
         let permits = u32::try_from(bytes.max(1)).expect("options keep commands below 4 GiB");
-        let room = (
-            inner.proposals.clone().acquire_owned().await,
-            inner
-                .proposal_bytes
-                .clone()
-                .acquire_many_owned(permits)
-                .await,
-        );
+        // The node's room comes last: whoever waits for the group's must not hold any of it.
+        let proposal = inner.proposals.clone().acquire_owned().await;
+        let of_group = inner.group_bytes.clone().acquire_many_owned(permits).await;
+        let of_node = match &inner.node_bytes {
+            Some(bytes) => Some(bytes.clone().acquire_many_owned(permits).await),
+            None => None,
+        };
+        let room = (proposal, of_group, of_node);
         let (proposal, responder) = Proposal::new(inner.group, room);
         inner
             .raft

@@ -116,6 +116,47 @@ async fn bytes_over_the_limit_wait_for_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_does_not_apply_leaves_room_to_the_others() {
+    let options = RaftOptions {
+        command_bytes_max: 100,
+        node_proposal_bytes_max: 400,
+        ..RaftOptions::new(NODE)
+    };
+    let node = RaftNode::start(options, open_log(&FaultDisk::new())).unwrap();
+    let mut slow = Vec::new();
+    for id in 1..=4 {
+        let machine = TestMachine::open(&Store::default());
+        let group = open_ready(&node, GroupId(id), &machine).await;
+        slow.push((group, machine));
+    }
+    let large = bytes::Bytes::from(vec![1; 100]);
+    // More than its share waits, and takes nothing from the others while it does.
+    let (first, machine) = &slow[0];
+    machine.close_gate();
+    first.propose(large.clone()).await.unwrap();
+    let mut waiting: Vec<_> = (0..5)
+        .map(|_| Box::pin(first.propose(large.clone())))
+        .collect();
+    for proposal in &mut waiting {
+        assert!(proposal.as_mut().now_or_never().is_none());
+    }
+    for (group, machine) in &slow[1..] {
+        apply(group, large.clone()).await;
+        machine.close_gate();
+        group.propose(large.clone()).await.unwrap();
+    }
+    // Now the node's room is used up, but for the metadata.
+    let metadata = TestMachine::open(&Store::default());
+    let metadata = open_ready(&node, GroupId(0), &metadata).await;
+    apply(&metadata, large.clone()).await;
+    drop(waiting);
+    for (_, machine) in &slow {
+        machine.gate.add_permits(1000);
+    }
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn command_over_the_limit_is_refused_and_certainly_not_written() {
     let node = start_node(&FaultDisk::new());
     let machine = TestMachine::open(&Store::default());

@@ -131,7 +131,15 @@ pub(crate) fn start_node(disk: &FaultDisk) -> RaftNode {
 
 /// Opens the group as the only member, ready to serve.
 pub(crate) async fn open_single(node: &RaftNode, machine: &Arc<TestMachine>) -> Group {
-    let group = node.open_group(GROUP, machine.clone()).await.unwrap();
+    open_ready(node, GROUP, machine).await
+}
+
+pub(crate) async fn open_ready(
+    node: &RaftNode,
+    group: GroupId,
+    machine: &Arc<TestMachine>,
+) -> Group {
+    let group = node.open_group(group, machine.clone()).await.unwrap();
     group.initialize_single().await.unwrap();
     group.ready().await.unwrap();
     group
