@@ -36,7 +36,7 @@ impl Stand {
         let mut options = NodeOptions::new(folder.path().join("data"))?;
         for name in [
             "SITE_EVENTS_PER_SECOND_MAX",
-            "ADDRESS_REQUESTS_PER_SECOND_MAX",
+            "ADDRESS_EVENTS_PER_SECOND_MAX",
         ] {
             options
                 .environment

@@ -28,8 +28,8 @@ pub(crate) struct Config {
     pub threads: usize,
     /// Events a second that one site may send.
     pub site_events_per_second_max: u32,
-    /// Requests a second that one address may send without a write key.
-    pub address_requests_per_second_max: u32,
+    /// Events a second that one address may send without a write key.
+    pub address_events_per_second_max: u32,
     /// Ingest stops with 503 while less than this is free on the disk, in bytes.
     pub disk_reserve_bytes: u64,
     /// A changed site is checkpointed after at most this long, in seconds. 1 to 600.
@@ -50,7 +50,7 @@ impl Default for Config {
             partitions: 16,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             site_events_per_second_max: 20_000,
-            address_requests_per_second_max: 200,
+            address_events_per_second_max: 1_000,
             disk_reserve_bytes: 256 << 20,
             checkpoint_dirty_seconds_max: 600,
             site_idle_seconds_max: 900,
@@ -106,7 +106,7 @@ impl Config {
             "partitions",
             "threads",
             "site_events_per_second_max",
-            "address_requests_per_second_max",
+            "address_events_per_second_max",
             "disk_reserve_bytes",
             "checkpoint_dirty_seconds_max",
             "site_idle_seconds_max",

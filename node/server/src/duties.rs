@@ -10,6 +10,7 @@ use crate::{disk_watch, wiring::Node};
 
 const KEY_USES_INTERVAL: Duration = Duration::from_secs(60);
 const METADATA_FLOOR_INTERVAL: Duration = Duration::from_secs(60);
+const SETTINGS_INTERVAL: Duration = Duration::from_secs(5);
 const SALTS_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Starts all jobs; they end when they are aborted.
@@ -24,7 +25,22 @@ pub(crate) fn start(
         key_uses(node),
         metadata_floor(node),
         salts(node),
+        settings(node),
     ]
+}
+
+/// Brings settings into the partitions' logs that a failed or abandoned change left behind.
+fn settings(node: &Node) -> JoinHandle<()> {
+    let settings = Arc::clone(&node.settings);
+    every(SETTINGS_INTERVAL, move || {
+        let settings = Arc::clone(&settings);
+        async move {
+            match settings.is_behind() {
+                true => settings.push_all().await.map(drop),
+                false => Ok(()),
+            }
+        }
+    })
 }
 
 /// Writes down when keys were last used.
@@ -32,7 +48,7 @@ fn key_uses(node: &Node) -> JoinHandle<()> {
     let (metadata, actor) = (node.metadata.clone(), node.actor().clone());
     every(KEY_USES_INTERVAL, move || {
         let (metadata, actor) = (metadata.clone(), actor.clone());
-        async move { metadata.flush_key_uses(&actor).await.map(|_| ()) }
+        async move { metadata.flush_key_uses(&actor).await.map(drop) }
     })
 }
 

@@ -1,6 +1,6 @@
 //! The two servers that face clients: HTTP and gRPC.
 
-use std::{io, net::TcpListener, time::Duration};
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, dev::ServerHandle, web};
 use ringtail_proto::wire::{self, v1};
@@ -13,13 +13,15 @@ use crate::{
     config::Config,
     exit::{Exit, ExitError},
     grpc::{AdminService, ReportsService},
+    health::Health,
     http,
     wiring::Node,
 };
 
 /// Clients that connected and wait for a thread.
 const HTTP_BACKLOG: u32 = 1_024;
-const HTTP_CONNECTIONS_MAX: usize = 20_000;
+/// Of the connections that the system has room for, the share of gRPC: few clients, many events each.
+const GRPC_SHARE: u64 = 4;
 const HTTP_KEEP_ALIVE: Duration = Duration::from_secs(75);
 const HTTP_REQUEST_HEAD_MAX: Duration = Duration::from_secs(10);
 
@@ -36,10 +38,11 @@ impl Frontend {
     pub(crate) fn start(
         config: &Config,
         node: &Node,
+        connections_max: u64,
         http: TcpListener,
         grpc: TcpListener,
     ) -> Result<Self, ExitError> {
-        let (http, http_task) = start_http(config, node, http)
+        let (http, http_task) = start_http(config, node, connections_max, http)
             .map_err(|error| ExitError::new(Exit::Address, format!("http: {error}")))?;
         let (grpc_stop, grpc_task) = start_grpc(node, grpc)
             .map_err(|error| ExitError::new(Exit::Address, format!("grpc: {error}")))?;
@@ -71,9 +74,43 @@ impl Frontend {
     }
 }
 
+/// Answers on the HTTP address while the node replays its log: alive, and not ready.
+pub(crate) struct ReplayingFrontend {
+    http: ServerHandle,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl ReplayingFrontend {
+    pub(crate) fn start(listener: &TcpListener, health: &Arc<Health>) -> Result<Self, ExitError> {
+        let fail = |error: io::Error| ExitError::new(Exit::Address, format!("http: {error}"));
+        let health = web::Data::from(Arc::clone(health));
+        let server = HttpServer::new(move || {
+            let app = App::new().app_data(health.clone());
+            app.configure(http::configure_replaying)
+        })
+        .workers(1)
+        .disable_signals()
+        .listen(listener.try_clone().map_err(fail)?)
+        .map_err(fail)?
+        .run();
+        Ok(Self {
+            http: server.handle(),
+            task: tokio::spawn(server),
+        })
+    }
+
+    /// Gives the address over.
+    pub(crate) async fn stop(self) {
+        self.http.stop(false).await;
+        // The server has been told to stop; how it ended changes nothing.
+        let _ = self.task.await;
+    }
+}
+
 fn start_http(
     config: &Config,
     node: &Node,
+    connections_max: u64,
     listener: TcpListener,
 ) -> io::Result<(ServerHandle, JoinHandle<io::Result<()>>)> {
     let view = web::Data::new(node.health_view.clone());
@@ -83,6 +120,7 @@ fn start_http(
     let lookup = web::Data::new(node.lookup.clone());
     let status = web::Data::new(node.status.clone());
     let gateway = web::Data::from(node.gateway.clone());
+    let http_connections_max = (connections_max - connections_max / GRPC_SHARE) as usize;
     let server = HttpServer::new(move || {
         App::new()
             .app_data(view.clone())
@@ -96,7 +134,7 @@ fn start_http(
     })
     .workers(config.threads)
     .backlog(HTTP_BACKLOG)
-    .max_connections(HTTP_CONNECTIONS_MAX)
+    .max_connections(http_connections_max / config.threads.max(1))
     .keep_alive(HTTP_KEEP_ALIVE)
     .client_request_timeout(HTTP_REQUEST_HEAD_MAX)
     .shutdown_timeout(config.drain_seconds_max)

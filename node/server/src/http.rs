@@ -9,7 +9,7 @@ mod query;
 mod sites;
 mod status;
 
-use actix_web::{HttpRequest, error::JsonPayloadError, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, error::JsonPayloadError, http::header, web};
 use ringtail_proto::ErrorKind;
 
 use crate::{
@@ -38,6 +38,15 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     events::configure(config);
     status::configure(config);
     assets::configure(config);
+}
+
+/// The routes of a node that replays its log: health, and a refusal for everything else.
+pub(crate) fn configure_replaying(config: &mut web::ServiceConfig) {
+    health::configure_replaying(config);
+    config.default_service(web::to(async || -> Result<HttpResponse, ApiError> {
+        let message = "the node replays its log";
+        Err(ApiError::new(ErrorKind::Unavailable, message))
+    }));
 }
 
 /// The caller of a request.

@@ -11,6 +11,7 @@ mod data_directory;
 mod disk_watch;
 mod duties;
 mod exit;
+mod file_limit;
 mod frontend;
 mod grpc;
 mod health;

@@ -3,18 +3,21 @@
 use std::{
     io::{self, Write as _},
     net::{SocketAddr, TcpListener},
+    sync::Arc,
     time::Duration,
 };
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     config::Config,
     data_directory::{Addresses, DataDirectory, DataDirectoryError},
     exit::{Exit, ExitError},
-    frontend::Frontend,
+    file_limit,
+    frontend::{Frontend, ReplayingFrontend},
+    health::{Health, NodeState},
     telemetry,
     wiring::Node,
 };
@@ -35,6 +38,8 @@ pub(crate) fn serve(config: Config) -> Result<(), ExitError> {
 }
 
 async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), ExitError> {
+    let mut signals = Signals::listen()?;
+    let connections_max = file_limit::raise();
     let data = DataDirectory::open(&config.data_directory)?;
     let http = bind("http", config.http_address)?;
     let grpc = bind("grpc", config.grpc_address)?;
@@ -42,24 +47,33 @@ async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), ExitError>
         http: address_of(&http)?,
         grpc: address_of(&grpc)?,
     };
+    let health = Arc::new(Health::default());
+    let replaying = ReplayingFrontend::start(&http, &health)?;
+    let opened = tokio::select! {
+        node = Node::open(&config, &data, &addresses, &health, metrics) => node,
+        () = signals.received() => return Ok(()),
+    };
+    replaying.stop().await;
+    let node = opened?;
+    let frontend = Frontend::start(&config, &node, connections_max, http, grpc)?;
+    let ended = tokio::select! {
+        ended = serve_until_failed(&node, &data, &addresses) => ended,
+        () = signals.received() => Ok(()),
+    };
+    // Load balancers and open streams are told before anything stops.
+    health.advance(NodeState::Draining);
     let drain = Duration::from_secs(config.drain_seconds_max);
-    let node = Node::open(&config, &data, &addresses, metrics).await?;
-    let frontend = Frontend::start(&config, &node, http, grpc)?;
-    let ended = run_until_ended(&node, &data, &addresses).await;
     frontend.stop(drain).await;
     node.stop(drain).await;
     ended
 }
 
-/// Becomes ready, then waits for the reason to stop.
-async fn run_until_ended(
+/// Becomes ready and serves; ends only when the node cannot go on.
+async fn serve_until_failed(
     node: &Node,
     data: &DataDirectory,
     addresses: &Addresses,
 ) -> Result<(), ExitError> {
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let log = node.log();
     let serving = async {
         node.become_ready(data).await?;
         data.write_addresses(addresses)?;
@@ -68,12 +82,33 @@ async fn run_until_ended(
     };
     tokio::select! {
         ended = serving => ended,
-        error = log.failed() => {
-            node.health.advance(crate::health::NodeState::Failed);
-            Err(ExitError::new(Exit::Disk, error))
+        failure = node.failed() => {
+            node.health.advance(NodeState::Failed);
+            Err(ExitError::new(Exit::Disk, failure))
         }
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// The signals that end a node in order.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, ExitError> {
+        let listen = |kind| signal(kind).map_err(|error| ExitError::new(Exit::Failure, error));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -105,10 +140,6 @@ fn address_of(listener: &TcpListener) -> Result<String, ExitError> {
         .local_addr()
         .map(|address| address.to_string())
         .map_err(|error| ExitError::new(Exit::Address, error))
-}
-
-fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, ExitError> {
-    signal(kind).map_err(|error| ExitError::new(Exit::Failure, error))
 }
 
 impl From<DataDirectoryError> for ExitError {

@@ -48,7 +48,7 @@ impl SettingsPusher {
         Ok(self.metadata.settle(vec![settled], &self.node).await?)
     }
 
-    /// Pushes all settings that wait; returns the number of sites.
+    /// Pushes all settings that wait; returns the number of sites. What arrived is noted, whatever fails beside it.
     pub(crate) async fn push_all(&self) -> Result<usize, ApiError> {
         let mut count = 0;
         loop {
@@ -56,15 +56,30 @@ impl SettingsPusher {
             if pushes.is_empty() {
                 return Ok(count);
             }
-            let settled: Vec<Result<_, RouteError>> = stream::iter(pushes)
+            let sent: Vec<Result<_, RouteError>> = stream::iter(pushes)
                 .map(|push| self.send(push))
                 .buffer_unordered(IN_FLIGHT_MAX)
                 .collect()
                 .await;
-            let settled = settled.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let mut settled = Vec::with_capacity(sent.len());
+            let mut failure = None;
+            for answer in sent {
+                match answer {
+                    Ok(site) => settled.push(site),
+                    Err(error) => failure = Some(error),
+                }
+            }
             count += settled.len();
             self.metadata.settle(settled, &self.node).await?;
+            if let Some(error) = failure {
+                return Err(error.into());
+            }
         }
+    }
+
+    /// True while a partition's log lacks settings.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.directory.awaiting_settings_count() > 0
     }
 
     async fn send(&self, push: SettingsPush) -> Result<(SiteId, u64), RouteError> {

@@ -65,6 +65,7 @@ impl Node {
         config: &Config,
         data: &DataDirectory,
         addresses: &Addresses,
+        health: &Arc<Health>,
         metrics: PrometheusHandle,
     ) -> Result<Self, ExitError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -84,7 +85,6 @@ impl Node {
             router.clone(),
             actor.clone(),
         ));
-        let health = Arc::new(Health::default());
         let access = Access::new(Arc::clone(&directory), Arc::clone(&clock));
         let gateway_clock = {
             let clock = Arc::clone(&clock);
@@ -112,34 +112,34 @@ impl Node {
         disk_watch::look(&*free, &gate, config.disk_reserve_bytes);
         let mut node = Self {
             health_view: HealthView {
-                health: Arc::clone(&health),
+                health: Arc::clone(health),
                 gate: Arc::clone(&gate),
                 metrics,
             },
             grpc_health: HealthReporter::new(),
             reports: Reports::new(
                 access.clone(),
-                Arc::clone(&health),
+                Arc::clone(health),
                 Arc::clone(&partitions),
                 Arc::clone(&clock),
             ),
             imports: Imports::new(
                 access.clone(),
-                Arc::clone(&health),
+                Arc::clone(health),
                 Arc::clone(&gateway),
                 router.clone(),
                 Arc::clone(&partitions),
             ),
             lookup: Lookup {
                 access: access.clone(),
-                health: Arc::clone(&health),
+                health: Arc::clone(health),
                 partitions: Arc::clone(&partitions),
                 log: log_source,
                 gateway: Arc::clone(&gateway),
             },
             status: Status {
                 access,
-                health: Arc::clone(&health),
+                health: Arc::clone(health),
                 identity: data.identity.clone(),
                 raft: Arc::clone(&raft),
                 partitions: Arc::clone(&partitions),
@@ -147,7 +147,7 @@ impl Node {
                 store: Arc::clone(&store),
                 router: router.clone(),
             },
-            health,
+            health: Arc::clone(health),
             gateway,
             admin,
             metadata,
@@ -169,12 +169,17 @@ impl Node {
             for group in self.raft.groups() {
                 group.ready().await.map_err(fail)?;
             }
-            self.settings.push_all().await.map_err(fail)?;
+            if let Err(error) = self.settings.push_all().await {
+                tracing::warn!(%error, "settings wait for the next push");
+            }
             ensure_admin_token(&self.metadata, data, &self.actor).await
         };
         tokio::time::timeout(READY_WAIT_MAX, all)
             .await
             .map_err(|_| fail("the log could not be replayed in time"))??;
+        let gateway = Arc::clone(&self.gateway);
+        // Rules and databases are loaded beside the first requests, which wait only for what they need.
+        tokio::task::spawn_blocking(move || gateway.warm_up());
         self.health.advance(NodeState::Ready);
         self.grpc_health
             .set_serving::<CollectorServer<CollectorService>>()
@@ -187,9 +192,12 @@ impl Node {
         CollectorService::server(Arc::clone(&self.gateway))
     }
 
-    /// The shared log, whose failure ends the node.
-    pub(crate) fn log(&self) -> Arc<SegmentLog> {
-        Arc::clone(self.raft.log())
+    /// Waits for a failure after which only a restart helps; says what failed. The log on disk has everything.
+    pub(crate) async fn failed(&self) -> String {
+        tokio::select! {
+            error = self.raft.log().failed() => error.to_string(),
+            failure = self.partitions.failed() => failure,
+        }
     }
 
     /// Who this node is in the audit log.
@@ -383,7 +391,7 @@ fn gateway_settings(config: &Config) -> Result<GatewaySettings, ExitError> {
     Ok(GatewaySettings {
         trusted_proxies,
         site_rate: ringtail_gateway::Rate::per_second(config.site_events_per_second_max),
-        address_rate: ringtail_gateway::Rate::per_second(config.address_requests_per_second_max),
+        address_rate: ringtail_gateway::Rate::per_second(config.address_events_per_second_max),
         ..GatewaySettings::default()
     })
 }

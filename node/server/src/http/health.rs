@@ -25,6 +25,17 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(metrics);
 }
 
+/// The pages of a node that replays its log.
+pub(super) fn configure_replaying(config: &mut web::ServiceConfig) {
+    config.service(live).service(replaying);
+}
+
+/// Not caught up.
+#[get("/health/ready")]
+async fn replaying(health: web::Data<Health>) -> HttpResponse {
+    HttpResponse::ServiceUnavailable().json(json!({"status": health.state().name()}))
+}
+
 /// Alive: the process answers.
 #[get("/health/live")]
 async fn live() -> HttpResponse {
