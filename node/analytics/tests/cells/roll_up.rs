@@ -10,6 +10,9 @@ use ringtail_proto::{
 
 use crate::{fold::fold_all, sample::OwnedRow};
 
+/// Events of pages by their start, in hours.
+type EventsByStart = Vec<(i64, u64)>;
+
 /// Rows in memory.
 #[derive(Default)]
 struct Rows(BTreeMap<SiteRow, Bytes>);
@@ -34,7 +37,7 @@ impl Rows {
     }
 
     /// Starts of day pages and month pages of totals, in hours, with their events.
-    fn totals(&self) -> (Vec<(i64, u64)>, Vec<(i64, u64)>) {
+    fn totals(&self) -> (EventsByStart, EventsByStart) {
         let (mut days, mut months) = (Vec::new(), Vec::new());
         for (row, value) in &self.0 {
             let (list, start) = match row {
