@@ -185,26 +185,37 @@ impl<M: SiteMachine> Partitions<M> {
     /// Ends the duties, writes every dirty site, raises all floors, ends all actors. Call it when nothing is proposed
     /// any more and before Raft is shut down.
     ///
+    /// May be given a deadline: when the caller stops waiting, duties and actors end without writing the rest.
+    ///
     /// # Errors
     /// When something could not be written; it is still in the log.
     pub async fn shutdown(&self) -> Result<(), PartitionError> {
         // Only an error when no loop listens.
         let _ = self.stop.send(true);
-        let loops = std::mem::take(&mut *self.loops.lock());
-        for finished in join_all(loops).await {
-            if let Err(error) = finished {
+        let mut ending = Ending {
+            partitions: Some(self),
+            loops: std::mem::take(&mut *self.loops.lock()),
+        };
+        for running in &mut ending.loops {
+            if let Err(error) = running.await {
                 tracing::error!(%error, "checkpoint: the duties of a partition failed");
             }
         }
         let result = self.rounds(true).await;
+        ending.partitions = None;
+        if self.end_actors().await.is_err() {
+            tracing::error!("aggregate: the actors' threads could not be stopped");
+        }
+        result.map(drop)
+    }
+
+    /// Ends all actors; ready once their threads are gone.
+    fn end_actors(&self) -> JoinHandle<()> {
         for running in self.partitions.values() {
             running.partition.sites.clear();
         }
         let spawner = self.seams.spawner.clone();
-        if spawn_blocking(move || spawner.stop()).await.is_err() {
-            tracing::error!("aggregate: the actors' threads could not be stopped");
-        }
-        result.map(drop)
+        spawn_blocking(move || spawner.stop())
     }
 
     async fn rounds(&self, is_shutdown: bool) -> Result<Vec<DutyReport>, PartitionError> {
@@ -223,6 +234,27 @@ impl<M: SiteMachine> Partitions<M> {
     fn running(&self, group: GroupId) -> Result<&Running<M>, PartitionError> {
         let running = self.partitions.get(&group);
         running.ok_or(PartitionError::NoSuchGroup(group))
+    }
+}
+
+/// Ends duties and actors when nobody waits for their orderly end any more.
+struct Ending<'a, M: SiteMachine> {
+    /// None once the orderly end is there.
+    partitions: Option<&'a Partitions<M>>,
+    loops: Vec<JoinHandle<()>>,
+}
+
+impl<M: SiteMachine> Drop for Ending<'_, M> {
+    fn drop(&mut self) {
+        let Some(partitions) = self.partitions else {
+            return;
+        };
+        tracing::warn!("checkpoint: ending without writing all sites; the log has them");
+        for running in &self.loops {
+            running.abort();
+        }
+        // Nobody waits for the threads: they end by themselves.
+        drop(partitions.end_actors());
     }
 }
 

@@ -246,3 +246,31 @@ async fn a_site_of_a_group_that_is_elsewhere_is_an_error() {
     assert_eq!(error.to_string(), "group 9 is not on this node");
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_that_runs_out_of_time_lets_go_of_everything() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Node::start(directory.path()).await;
+    for site in 1..=SITES {
+        node.submit(site, 1).await;
+    }
+    let shutdown = node.partitions.shutdown();
+    tokio::time::timeout(std::time::Duration::ZERO, shutdown)
+        .await
+        .unwrap_err();
+    node.raft.shutdown().await.unwrap();
+    let Node { raft, partitions } = node;
+    drop((raft, partitions));
+    let store = directory.path().join("store");
+    let released = async {
+        while EmbeddedStore::open(&store, EmbeddedOptions::default()).is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), released)
+        .await
+        .unwrap();
+    let node = Node::start(directory.path()).await;
+    assert_eq!(node.counts().await, vec![2; SITES as usize]);
+    node.stop().await;
+}
