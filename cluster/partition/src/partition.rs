@@ -25,6 +25,7 @@ pub(crate) struct Partition<M: SiteMachine> {
     pub(crate) options: PartitionOptions,
     pub(crate) sites: Sites<M>,
     pub(crate) counters: Counters,
+    revisions: AtomicU64,
     /// Shared by all partitions of the node: one that has stopped only goes on after a restart.
     node_failure: Arc<Failure>,
     progress: Mutex<Progress>,
@@ -99,6 +100,7 @@ impl<M: SiteMachine> Partition<M> {
             options,
             sites: Sites::default(),
             counters: Counters::default(),
+            revisions: AtomicU64::new(0),
             node_failure,
             progress: Mutex::new(progress),
         }))
@@ -106,6 +108,11 @@ impl<M: SiteMachine> Partition<M> {
 
     pub(crate) fn now_ms(&self) -> u64 {
         self.seams.clock.monotonic_ms()
+    }
+
+    /// A revision of a site's rows that no site of the partition had before, whichever of its actors asks.
+    pub(crate) fn next_revision(&self) -> u64 {
+        self.revisions.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The last applied entry and the highest stamp so far.

@@ -41,7 +41,8 @@ pub(crate) struct SiteActor<M: SiteMachine> {
     state: Option<Box<M::State>>,
     /// Entries since the last checkpoint that cannot be applied.
     poisoned: BTreeSet<LogIndex>,
-    /// Counts the batches that changed the site's rows: background work based on older rows is not written.
+    /// Another one after each batch that changed the site's rows: background work based on older rows is not written,
+    /// not even when an actor that began it has been replaced meanwhile.
     revision: u64,
 }
 
@@ -53,11 +54,11 @@ impl<M: SiteMachine> SiteActor<M> {
     pub(crate) fn new(site: SiteId, partition: Arc<Partition<M>>, gauge: Arc<SiteGauge>) -> Self {
         Self {
             site,
+            revision: partition.next_revision(),
             partition,
             gauge,
             state: None,
             poisoned: BTreeSet::new(),
-            revision: 0,
         }
     }
 
@@ -174,7 +175,7 @@ impl<M: SiteMachine> SiteActor<M> {
         }
         let value_bytes = batch.value_bytes();
         self.partition.rows.commit(batch)?;
-        self.revision += 1;
+        self.revision = self.partition.next_revision();
         self.partition
             .counters
             .value_bytes

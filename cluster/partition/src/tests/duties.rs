@@ -10,6 +10,10 @@ use super::{
     adding_machine::{LATE, WANT_CHECKPOINT, pages, rolled_up_pages},
     world::{TestEvent, World, add, run},
 };
+use crate::{
+    SiteMachine as _,
+    site_actor::{BeginRollUp, FinishRollUp},
+};
 
 #[test]
 fn the_floor_stays_below_the_first_entry_that_only_memory_holds() {
@@ -141,5 +145,29 @@ fn a_checkpoint_on_request_merges_before_it_returns() {
         assert_eq!(again.rows, 0);
         let value_bytes = &process.partition.counters.value_bytes;
         assert_eq!(value_bytes.load(Ordering::Relaxed), 52);
+    });
+}
+
+#[test]
+fn a_roll_up_of_an_actor_that_was_replaced_is_not_written() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        let partition = &process.partition;
+        process.apply(world.log.append_events(&[add(1, 1)])).await;
+        partition.checkpoint_site(SiteId(1)).await.unwrap();
+        let begun = partition.ask(SiteId(1), || BeginRollUp).await.unwrap();
+        let (reader, revision) = begun.unwrap();
+        let writes = process.machine.roll_up(SiteId(1), &reader).unwrap();
+        // The next actor writes as many batches as the one before.
+        process.machine.kills_actor.store(true, Ordering::Relaxed);
+        process.apply(world.log.append_events(&[add(1, 2)])).await;
+        partition.checkpoint_site(SiteId(1)).await.unwrap();
+        let finish = || FinishRollUp {
+            revision,
+            writes: writes.clone(),
+        };
+        let finished = partition.ask(SiteId(1), finish).await.unwrap();
+        assert!(!finished.unwrap(), "its day would lack the newest page");
     });
 }
