@@ -1,7 +1,8 @@
 //! The partition as Raft's machine: committed entries go to their sites, verdicts come back.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
+use actix::{MailboxError, Message};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use hashbrown::HashMap;
@@ -15,6 +16,13 @@ use crate::{
     partition::{Partition, Step},
     site_actor::Apply,
 };
+
+/// A site that cannot read is asked again this many times before the partition stops.
+const RETRIES_MAX: usize = 10;
+/// Wait before the first of them; each further wait is twice as long.
+const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
+/// Longest wait between two of them.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
 
 /// Applies a group's entries to its sites.
 pub(crate) struct PartitionMachine<M: SiteMachine> {
@@ -53,16 +61,41 @@ impl<M: SiteMachine> PartitionMachine<M> {
             })
             .collect();
         for (work, (message, request)) in plan.sites.iter().zip(sent) {
-            let answer = match request.await {
-                Ok(answer) => answer,
-                // The actor ended before it took the message; the next one takes it.
-                Err(_) => self.partition.ask(work.site, || message.clone()).await?,
-            };
-            let codes = answer.map_err(|error| self.partition.site_error(work.site, error))?;
+            let codes = self.answer(work.site, &message, request).await?;
             scatter(work, &message.slices, &codes, &mut plan.replies)
                 .map_err(|error| self.partition.site_error(work.site, error))?;
         }
         Ok(())
+    }
+
+    /// A site's codes. What the disk does not give now it may give later, so the site is asked again: nothing of a
+    /// message that failed stays in the site's state.
+    async fn answer(
+        &self,
+        site: SiteId,
+        message: &Apply,
+        request: impl Future<Output = Result<<Apply as Message>::Result, MailboxError>>,
+    ) -> Result<Vec<u8>, PartitionError> {
+        let partition = &self.partition;
+        let mut answer = match request.await {
+            Ok(answer) => answer,
+            // The actor ended before it took the message; the next one takes it.
+            Err(_) => partition.ask(site, || message.clone()).await?,
+        };
+        let mut delay = RETRY_DELAY_MIN;
+        for _ in 0..RETRIES_MAX {
+            match &answer {
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%site, %error, ?delay, "aggregate: a site is asked again");
+                    metrics::counter!("ringtail_aggregate_site_retries_total").increment(1);
+                }
+                _ => break,
+            }
+            partition.seams.clock.sleep(delay).await;
+            delay = RETRY_DELAY_MAX.min(2 * delay);
+            answer = partition.ask(site, || message.clone()).await?;
+        }
+        answer.map_err(|error| partition.site_error(site, error))
     }
 }
 

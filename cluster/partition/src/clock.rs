@@ -1,11 +1,18 @@
 //! Time as the duties see it. Apply never looks at it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
 
 /// A clock that never goes back; a seam, so that tests and the simulator decide how old things are.
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since some fixed moment.
     fn monotonic_ms(&self) -> u64;
+
+    /// Waits before something is tried again.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
 }
 
 /// The machine's clock.

@@ -104,6 +104,16 @@ pub enum SiteError {
     },
 }
 
+impl SiteError {
+    /// Asked again, the site may do it: the disk did not give what was needed.
+    pub(crate) const fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Machine(SiteMachineError::Read(_)) | Self::Log { .. }
+        )
+    }
+}
+
 impl PartitionError {
     /// The kind shown at interfaces.
     #[must_use]

@@ -33,7 +33,8 @@ pub trait SiteMachine: Send + Sync + 'static {
     /// A panic is caught: the state is thrown away, rebuilt without the entry, and [`Self::skip_poisoned`] is called.
     ///
     /// # Errors
-    /// [`SiteMachineError::Poisoned`] does the same as a panic. Any other error stops the partition on this node.
+    /// [`SiteMachineError::Poisoned`] does the same as a panic. After [`SiteMachineError::Read`] the state is rebuilt and
+    /// the entry comes again, for some seconds. Any other error stops the partition on this node.
     fn apply(
         &self,
         state: &mut Self::State,

@@ -3,15 +3,16 @@
 use std::{
     collections::BTreeSet,
     ops::ControlFlow,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ringtail_proto::{
-    DropReason, Generation, HourStart, LogIndex, RowReader, RowWrite, SiteId, SiteRow, Verdict,
-    stored::StoredEvent,
+    DropReason, Generation, HourStart, LogIndex, RowReadError, RowReader, RowWrite, SiteId,
+    SiteRow, Verdict, stored::StoredEvent,
 };
 
+use super::world::take_one;
 use crate::{ApplyAt, SiteChange, SiteCondition, SiteMachine, SiteMachineError};
 
 /// What an event makes the machine do, besides adding; in the field `engaged_ms`.
@@ -31,6 +32,10 @@ pub(super) struct AddingMachine {
     /// The next checkpoint panics.
     pub(super) panics_at_checkpoint: AtomicBool,
     pub(super) loads: AtomicUsize,
+    /// So many loads fail because the store does not answer.
+    pub(super) failing_loads: AtomicU64,
+    /// The next load finds a damaged row.
+    pub(super) finds_damage: AtomicBool,
 }
 
 /// Ids since the last checkpoint are in memory, older ones in rows.
@@ -64,6 +69,14 @@ impl SiteMachine for AddingMachine {
 
     fn load(&self, _: SiteId, rows: &dyn RowReader) -> Result<Adder, SiteMachineError> {
         self.loads.fetch_add(1, Ordering::Relaxed);
+        if take_one(&self.failing_loads) {
+            let message = "told not to read".to_owned();
+            return Err(RowReadError { message }.into());
+        }
+        if self.finds_damage.swap(false, Ordering::Relaxed) {
+            let message = "told so".to_owned();
+            return Err(SiteMachineError::Damaged { message });
+        }
         let Some(mut row) = rows.get(SiteRow::Site)? else {
             return Ok(Adder::default());
         };

@@ -215,3 +215,55 @@ fn a_command_is_answered_with_one_code() {
         assert_eq!(process.sum(1).await.commands, 1);
     });
 }
+
+#[test]
+fn a_read_that_fails_for_a_while_delays_the_partition_and_stops_nothing() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        let machine = &process.machine;
+        machine.failing_loads.store(3, Ordering::Relaxed);
+        let verdicts = process
+            .apply(world.log.append_events(&[add(1, 1), add(2, 1)]))
+            .await;
+        assert_eq!(verdicts, [Accepted, Accepted]);
+        // The next actor needs rows and log; neither answers at first.
+        machine.kills_actor.store(true, Ordering::Relaxed);
+        machine.failing_loads.store(2, Ordering::Relaxed);
+        world.log.failing_reads.store(2, Ordering::Relaxed);
+        let verdicts = process
+            .apply(world.log.append_events(&[add(1, 1), add(1, 2)]))
+            .await;
+        assert_eq!(verdicts, [Duplicate, Accepted]);
+        assert_eq!(process.sum(1).await.sum, 3);
+        assert_eq!(process.partition.failure(), None);
+    });
+}
+
+#[test]
+fn a_read_that_keeps_failing_stops_the_partition_and_so_does_damage_at_once() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        process
+            .machine
+            .failing_loads
+            .store(u64::MAX, Ordering::Relaxed);
+        let entry = world.log.append_events(&[add(1, 1)]);
+        process.raft.apply(vec![entry]).await.unwrap_err();
+        assert_eq!(process.machine.loads.load(Ordering::Relaxed), 11);
+        assert_eq!(
+            process.partition.now_ms(),
+            50 + 100 + 200 + 400 + 800 + 5_000
+        );
+    });
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        process.machine.finds_damage.store(true, Ordering::Relaxed);
+        let entry = world.log.append_events(&[add(1, 1)]);
+        process.raft.apply(vec![entry]).await.unwrap_err();
+        assert_eq!(process.machine.loads.load(Ordering::Relaxed), 1);
+        assert!(process.partition.failure().is_some());
+    });
+}

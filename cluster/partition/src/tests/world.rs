@@ -7,10 +7,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use ringtail_checkpoint::{CheckpointStore, MemoryStore};
 use ringtail_proto::{
@@ -65,6 +67,8 @@ pub(super) struct TestLog {
     last: AtomicU64,
     pub(super) floor: AtomicU64,
     pub(super) reads: AtomicU64,
+    /// So many reads fail.
+    pub(super) failing_reads: AtomicU64,
 }
 
 #[async_trait]
@@ -77,6 +81,9 @@ impl LogSource for TestLog {
     ) -> Result<Vec<Committed>, MachineError> {
         assert_eq!(group, GROUP);
         self.reads.fetch_add(1, Ordering::Relaxed);
+        if take_one(&self.failing_reads) {
+            return Err(MachineError::new("told not to read"));
+        }
         let entries = self.entries.lock();
         (from.0..=to.0)
             .map(|index| {
@@ -96,6 +103,14 @@ impl FloorSink for TestLog {
         self.entries.lock().retain(|kept, _| *kept > index);
         Ok(())
     }
+}
+
+/// Counts down; true until it is zero.
+pub(super) fn take_one(left: &AtomicU64) -> bool {
+    let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+        left.checked_sub(1)
+    });
+    taken.is_ok()
 }
 
 /// Leaders change now and then.
@@ -169,6 +184,13 @@ pub(super) struct TestClock(pub(super) AtomicU64);
 impl Clock for TestClock {
     fn monotonic_ms(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Time passes at once.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let ms = duration.as_millis() as u64;
+        self.0.fetch_add(ms, Ordering::Relaxed);
+        Box::pin(tokio::task::yield_now())
     }
 }
 
