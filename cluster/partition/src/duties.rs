@@ -60,7 +60,7 @@ impl<M: SiteMachine> Duties<M> {
         }
     }
 
-    /// One round. A site that cannot be written is counted and tried again in the next round.
+    /// One round. A site that cannot be written is counted and tried again in a later round.
     pub(crate) async fn run_once(&self, is_shutdown: bool) -> Result<DutyReport, PartitionError> {
         let partition = &self.partition;
         let plan = partition.duty_plan(is_shutdown);
@@ -195,6 +195,12 @@ impl<M: SiteMachine> Duties<M> {
             .iter()
             .filter(|(_, reading)| reading.dirty_since.is_some())
             .count();
+        let failing = readings
+            .iter()
+            .filter(|(_, reading)| reading.failures > 0)
+            .count();
+        metrics::gauge!("ringtail_checkpoint_sites_failing", "group" => group.clone())
+            .set(failing as f64);
         metrics::gauge!("ringtail_aggregate_sites_active", "group" => group.clone())
             .set(readings.len() as f64);
         metrics::gauge!("ringtail_checkpoint_sites_dirty", "group" => group).set(dirty as f64);
@@ -223,6 +229,8 @@ impl<M: SiteMachine> Partition<M> {
         site: SiteId,
     ) -> Result<Written, PartitionError> {
         let written = self.ask(site, || Checkpoint).await?;
+        self.sites
+            .note_checkpoint(site, written.as_ref(), self.now_ms());
         let written = written.map_err(|error: SiteError| self.site_error(site, error));
         let written = written.inspect_err(|error| self.note_store_failure(error))?;
         metrics::counter!("ringtail_checkpoint_rows_total").increment(written.rows as u64);

@@ -88,6 +88,9 @@ impl DutyPlan {
 
 fn due(reading: &Reading, moment: Moment, options: &PartitionOptions) -> Option<Reason> {
     reading.dirty_since?;
+    if is_waiting(reading, moment) {
+        return None;
+    }
     let age = |since_ms: u64| moment.now_ms.saturating_sub(since_ms);
     let log_bytes = moment
         .node_log_bytes
@@ -108,7 +111,13 @@ fn due(reading: &Reading, moment: Moment, options: &PartitionOptions) -> Option<
     }
 }
 
-/// Clean sites that nobody has used for long; and when there are too many sites, the longest unused whatever they are.
+/// The last checkpoint failed, and the next try is not due yet. A shutdown does not wait.
+const fn is_waiting(reading: &Reading, moment: Moment) -> bool {
+    moment.now_ms < reading.retry_at_ms && !moment.is_shutdown
+}
+
+/// Clean sites that nobody has used for long; and when there are too many sites, the longest unused whatever they are,
+/// but for those that cannot be written now.
 fn rests(
     readings: &[(SiteId, Reading)],
     moment: Moment,
@@ -116,6 +125,7 @@ fn rests(
 ) -> Vec<(SiteId, u64)> {
     let mut by_use: Vec<(u64, SiteId, bool)> = readings
         .iter()
+        .filter(|(_, reading)| reading.dirty_since.is_none() || !is_waiting(reading, moment))
         .map(|(site, reading)| {
             let unused_ms = moment.now_ms.saturating_sub(reading.used_at_ms);
             let is_idle = reading.dirty_since.is_none() && unused_ms >= options.site_idle_ms_max;
@@ -124,8 +134,8 @@ fn rests(
         .collect();
     by_use.sort_unstable();
     // An eighth more than needed, so that not every new site costs a round.
-    let over = match by_use.len() > moment.sites_max {
-        true => by_use.len() - moment.sites_max + moment.sites_max / 8,
+    let over = match readings.len() > moment.sites_max {
+        true => readings.len() - moment.sites_max + moment.sites_max / 8,
         false => 0,
     };
     by_use
@@ -173,6 +183,8 @@ mod tests {
         late_at_ms: None,
         wants_checkpoint: false,
         used_at_ms: 0,
+        failures: 0,
+        retry_at_ms: 0,
     };
 
     const DIRTY: Reading = Reading {
@@ -271,6 +283,44 @@ mod tests {
             &[DIRTY, CLEAN, DIRTY, DIRTY],
             shutdown,
             "checkpoint 3 sites, 3 for shutdown; rest 0 sites",
+        );
+    }
+
+    #[test]
+    fn a_site_that_cannot_be_written_waits_and_makes_no_room() {
+        let failing = Reading {
+            failures: 3,
+            retry_at_ms: 80,
+            ..DIRTY
+        };
+        let at = |now_ms| Moment {
+            now_ms,
+            sites_max: 1,
+            ..MOMENT
+        };
+        let other = Reading {
+            dirty_at_ms: 79,
+            used_at_ms: 1,
+            ..DIRTY
+        };
+        check(
+            &[failing, other],
+            at(79),
+            "checkpoint 1 sites, 1 for room; rest 1 sites",
+        );
+        check(
+            &[failing],
+            at(80),
+            "checkpoint 1 sites, 1 for age; rest 0 sites",
+        );
+        let shutdown = Moment {
+            is_shutdown: true,
+            ..at(0)
+        };
+        check(
+            &[failing],
+            shutdown,
+            "checkpoint 1 sites, 1 for shutdown; rest 0 sites",
         );
     }
 

@@ -338,6 +338,10 @@ impl<M: SiteMachine> Running<M> {
             is_leader: self.raft.is_leader(),
             active_sites: readings.len(),
             dirty_sites: dirty.len(),
+            failing_sites: readings
+                .iter()
+                .filter(|(_, reading)| reading.failures > 0)
+                .count(),
             dirty_age_ms: dirty
                 .iter()
                 .map(|reading| age(reading.dirty_at_ms))

@@ -1,6 +1,6 @@
 //! What a site's actor lets the duties see without asking it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use ringtail_proto::LogIndex;
 
@@ -8,6 +8,11 @@ use crate::SiteCondition;
 
 /// Stands for "never" and for "clean": larger than any index and any time.
 const NONE: u64 = u64::MAX;
+
+/// Wait after the first failed checkpoint; each further wait is twice as long.
+const RETRY_MS_MIN: u64 = 2_000;
+/// Longest wait between two tries.
+const RETRY_MS_MAX: u64 = 5 * 60_000;
 
 /// Written by the site's actor, read by the duties. It outlives an actor that died, so that the next one knows how far
 /// the site had come.
@@ -20,6 +25,9 @@ pub(crate) struct SiteGauge {
     late_at_ms: AtomicU64,
     wants_checkpoint: AtomicBool,
     used_at_ms: AtomicU64,
+    /// Checkpoints that failed one after the other.
+    failures: AtomicU32,
+    retry_at_ms: AtomicU64,
 }
 
 /// A reading of the gauge.
@@ -32,6 +40,10 @@ pub(crate) struct Reading {
     pub(crate) late_at_ms: Option<u64>,
     pub(crate) wants_checkpoint: bool,
     pub(crate) used_at_ms: u64,
+    /// Checkpoints that failed one after the other.
+    pub(crate) failures: u32,
+    /// The next one is not tried before; 0 when none failed.
+    pub(crate) retry_at_ms: u64,
 }
 
 impl SiteGauge {
@@ -44,6 +56,8 @@ impl SiteGauge {
             late_at_ms: AtomicU64::new(NONE),
             wants_checkpoint: AtomicBool::new(false),
             used_at_ms: AtomicU64::new(now_ms),
+            failures: AtomicU32::new(0),
+            retry_at_ms: AtomicU64::new(0),
         }
     }
 
@@ -86,6 +100,21 @@ impl SiteGauge {
         self.used_at_ms.store(now_ms, Ordering::Relaxed);
     }
 
+    /// A checkpoint failed and cost the state in memory: rebuilding it takes long, so each further try waits longer.
+    pub(crate) fn note_failure(&self, now_ms: u64) {
+        let before = self.failures.fetch_add(1, Ordering::Relaxed);
+        let factor = 1_u64.checked_shl(before).unwrap_or(u64::MAX);
+        let delay_ms = RETRY_MS_MIN.saturating_mul(factor).min(RETRY_MS_MAX);
+        self.retry_at_ms
+            .store(now_ms.saturating_add(delay_ms), Ordering::Relaxed);
+    }
+
+    /// A checkpoint was written.
+    pub(crate) fn note_success(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+        self.retry_at_ms.store(0, Ordering::Relaxed);
+    }
+
     pub(crate) fn read(&self) -> Reading {
         let index = |value: u64| (value != NONE).then_some(value);
         Reading {
@@ -95,6 +124,8 @@ impl SiteGauge {
             late_at_ms: index(self.late_at_ms.load(Ordering::Relaxed)),
             wants_checkpoint: self.wants_checkpoint.load(Ordering::Relaxed),
             used_at_ms: self.used_at_ms.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+            retry_at_ms: self.retry_at_ms.load(Ordering::Relaxed),
         }
     }
 }

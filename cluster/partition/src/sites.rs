@@ -5,12 +5,13 @@ use std::sync::Arc;
 use actix::{Actor, Addr, Context, Handler, MailboxError, Message, dev::channel};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use ringtail_checkpoint::StoreError;
 use ringtail_proto::{LogIndex, SiteId};
 
 use crate::{
-    PartitionError, SiteMachine,
+    PartitionError, SiteError, SiteMachine,
     partition::Partition,
-    site_actor::SiteActor,
+    site_actor::{SiteActor, Written},
     site_gauge::{Reading, SiteGauge},
 };
 
@@ -57,6 +58,25 @@ impl<M: SiteMachine> Sites<M> {
         let active = self.active.lock();
         let dirty = active.values().map(|entry| entry.gauge.read().dirty_since);
         dirty.flatten().min()
+    }
+
+    /// Notes on a site's gauge how its checkpoint went.
+    pub(crate) fn note_checkpoint(
+        &self,
+        site: SiteId,
+        written: Result<&Written, &SiteError>,
+        now_ms: u64,
+    ) {
+        let active = self.active.lock();
+        let Some(entry) = active.get(&site) else {
+            return;
+        };
+        match written {
+            Ok(_) => entry.gauge.note_success(),
+            // Asked before anything is done, and the same for all sites.
+            Err(SiteError::Store(StoreError::Full { .. })) => {}
+            Err(_) => entry.gauge.note_failure(now_ms),
+        }
     }
 
     /// Forgets a site whose actor has ended, unless another one runs by now.

@@ -19,6 +19,8 @@ pub struct PartitionStatus {
     pub active_sites: usize,
     /// Sites whose rows are behind their state.
     pub dirty_sites: usize,
+    /// Sites whose last checkpoint failed; each is tried again, less and less often.
+    pub failing_sites: usize,
     /// The longest time that a site has been dirty.
     pub dirty_age_ms: u64,
     /// The longest time that late events have waited.

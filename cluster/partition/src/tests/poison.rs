@@ -115,6 +115,8 @@ fn a_checkpoint_that_fails_half_way_loses_nothing() {
             .apply(world.log.append_events(&[add(1, 1), add(1, 2)]))
             .await;
         assert_eq!(verdicts, [Duplicate, Accepted]);
+        assert_eq!(process.duties().await.checkpoints, 0, "too early");
+        world.pass(2_000);
         let report = process.duties().await;
         assert_eq!((report.checkpoints, report.has_raised_floor), (1, true));
         assert_eq!(process.sum(1).await.sum, 3);
@@ -265,5 +267,29 @@ fn a_read_that_keeps_failing_stops_the_partition_and_so_does_damage_at_once() {
         process.raft.apply(vec![entry]).await.unwrap_err();
         assert_eq!(process.machine.loads.load(Ordering::Relaxed), 1);
         assert!(process.partition.failure().is_some());
+    });
+}
+
+#[test]
+fn a_site_that_keeps_failing_is_tried_less_and_less_often() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        process.apply(world.log.append_events(&[add(1, 1)])).await;
+        let failing = || process.partition.sites.readings()[0].1.failures;
+        for second in 1..=1_000 {
+            let machine = &process.machine;
+            machine.panics_at_checkpoint.store(true, Ordering::Relaxed);
+            world.pass(1_000);
+            let report = process.duties().await;
+            assert_eq!(report.checkpoints, 0, "second {second}");
+        }
+        // After 1, 3, 7, 15, ... 255 seconds, then every 300.
+        assert_eq!(failing(), 10);
+        let machine = &process.machine;
+        machine.panics_at_checkpoint.store(false, Ordering::Relaxed);
+        world.pass(300_000);
+        assert_eq!(process.duties().await.checkpoints, 1);
+        assert_eq!(failing(), 0);
     });
 }
