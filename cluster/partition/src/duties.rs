@@ -30,6 +30,7 @@ pub(crate) struct Duties<M: SiteMachine> {
 struct LastFloor {
     at_ms: u64,
     log_bytes: u64,
+    node_log_bytes: u64,
 }
 
 /// What a round of duties did.
@@ -52,6 +53,7 @@ impl<M: SiteMachine> Duties<M> {
         let last_floor = Mutex::new(LastFloor {
             at_ms: partition.now_ms(),
             log_bytes: 0,
+            node_log_bytes: 0,
         });
         Self {
             partition,
@@ -115,6 +117,7 @@ impl<M: SiteMachine> Duties<M> {
         *self.last_floor.lock() = LastFloor {
             at_ms: partition.now_ms(),
             log_bytes: partition.counters.log_bytes.load(Ordering::Relaxed),
+            node_log_bytes: partition.seams.node_log_bytes.load(Ordering::Relaxed),
         };
         metrics::counter!("ringtail_checkpoint_floors_total").increment(1);
         let group = partition.group;
@@ -131,9 +134,12 @@ impl<M: SiteMachine> Duties<M> {
         let partition = &self.partition;
         let last = *self.last_floor.lock();
         let log_bytes = partition.counters.log_bytes.load(Ordering::Relaxed);
+        let node_log_bytes = partition.seams.node_log_bytes.load(Ordering::Relaxed);
         let options = &partition.options;
         partition.now_ms().saturating_sub(last.at_ms) >= options.floor_age_ms_max
             || log_bytes.saturating_sub(last.log_bytes) >= options.floor_log_bytes_max
+            || node_log_bytes.saturating_sub(last.node_log_bytes)
+                >= options.floor_node_log_bytes_max
     }
 
     async fn persist(&self) -> Result<(), PartitionError> {

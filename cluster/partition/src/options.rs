@@ -11,7 +11,7 @@ pub struct PartitionOptions {
     pub dirty_age_ms_max: u64,
     /// Late events wait for at most this time. Default 5 minutes.
     pub late_age_ms_max: u64,
-    /// A site is dirty for at most this much log of the node: it bounds what a restart replays. Default 256 MiB.
+    /// A site is dirty for at most this much log of the node: it bounds what a restart replays. Default 96 MiB.
     pub dirty_log_bytes_max: u64,
     /// Checkpoints in one round of duties, the oldest first. Default 4,096.
     pub round_checkpoints_max: usize,
@@ -23,6 +23,9 @@ pub struct PartitionOptions {
     pub floor_age_ms_max: u64,
     /// The floor follows at the latest after this much log of the group. Default 8 MiB.
     pub floor_log_bytes_max: u64,
+    /// The floor follows at the latest after this much log of the node: many groups together must not fall far behind.
+    /// Default 32 MiB.
+    pub floor_node_log_bytes_max: u64,
     /// Messages that wait for one site. Default 64.
     pub mailbox_messages_max: usize,
     /// Questions that wait for the sites of one partition; one more is refused. Default 4,096.
@@ -36,12 +39,13 @@ impl Default for PartitionOptions {
             site_idle_ms_max: 5 * 60_000,
             dirty_age_ms_max: 10 * 60_000,
             late_age_ms_max: 5 * 60_000,
-            dirty_log_bytes_max: 256 << 20,
+            dirty_log_bytes_max: 96 << 20,
             round_checkpoints_max: 4_096,
             round_roll_ups_max: 256,
             round_interval_ms: 2_000,
             floor_age_ms_max: 60_000,
             floor_log_bytes_max: 8 << 20,
+            floor_node_log_bytes_max: 32 << 20,
             mailbox_messages_max: 64,
             questions_max: 4_096,
         }

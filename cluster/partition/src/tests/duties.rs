@@ -171,3 +171,25 @@ fn a_roll_up_of_an_actor_that_was_replaced_is_not_written() {
         assert!(!finished.unwrap(), "its day would lack the newest page");
     });
 }
+
+#[test]
+fn the_floor_follows_after_so_much_log_of_all_groups_together() {
+    run(async {
+        let mut world = World::new();
+        world.options.floor_age_ms_max = u64::MAX;
+        world.options.floor_node_log_bytes_max = 1 << 20;
+        let process = world.start().await;
+        process.apply(world.log.append_events(&[add(1, 1)])).await;
+        world.pass(20);
+        let report = process.duties().await;
+        assert_eq!((report.checkpoints, report.has_raised_floor), (1, false));
+        // Other groups of the node.
+        let node_log_bytes = &process.partition.seams.node_log_bytes;
+        node_log_bytes.fetch_add(1 << 20, Ordering::Relaxed);
+        assert!(process.duties().await.has_raised_floor);
+        process.apply(world.log.append_events(&[add(1, 2)])).await;
+        world.pass(20);
+        let report = process.duties().await;
+        assert_eq!((report.checkpoints, report.has_raised_floor), (1, false));
+    });
+}
