@@ -277,7 +277,7 @@ impl<M: SiteMachine> Partition<M> {
             is_shutdown: false,
             sites_max: sites_max.saturating_sub(coming).max(sites_max / 2),
         };
-        let plan = DutyPlan::compute(&self.sites.readings(), moment, &self.options);
+        let plan = DutyPlan::room(&self.sites.readings(), moment, &self.options);
         tracing::info!(group = %self.group, %plan, "checkpoint: making room for sites");
         for (site, _) in &plan.checkpoints {
             if let Err(error) = self.checkpoint_site(*site).await {

@@ -71,6 +71,20 @@ impl DutyPlan {
         plan
     }
 
+    /// Only what makes room: whoever waits for it must not wait for sites that stay.
+    pub(crate) fn room(
+        readings: &[(SiteId, Reading)],
+        moment: Moment,
+        options: &PartitionOptions,
+    ) -> Self {
+        let mut plan = Self {
+            checkpoints: Vec::new(),
+            rests: rests(readings, moment, options),
+        };
+        plan.checkpoint_before_rest(readings);
+        plan
+    }
+
     /// Sites that make room are written first, whatever their age.
     fn checkpoint_before_rest(&mut self, readings: &[(SiteId, Reading)]) {
         let planned: hashbrown::HashSet<SiteId> =

@@ -130,3 +130,25 @@ fn entries_that_come_together_cost_one_message_per_site() {
         assert_eq!(process.sum(1).await.sum, 210);
     });
 }
+
+#[test]
+fn room_is_made_by_writing_only_what_has_to_go() {
+    run(async {
+        let mut world = World::new();
+        world.options.sites_active_max = 8;
+        let process = world.start().await;
+        for site in 1..=8 {
+            world.pass(1);
+            process
+                .apply(world.log.append_events(&[add(site, 1)]))
+                .await;
+        }
+        // All of them are due, one has to go.
+        world.pass(20);
+        process.apply(world.log.append_events(&[add(9, 1)])).await;
+        let checkpoints = &process.partition.counters.checkpoints;
+        assert_eq!(checkpoints.load(Ordering::Relaxed), 1);
+        assert_eq!(process.partition.sites.len(), 8);
+        assert_eq!(process.duties().await.checkpoints, 7);
+    });
+}
