@@ -2,11 +2,17 @@
 
 use std::{
     collections::BTreeMap,
+    num::NonZeroUsize,
     sync::{Arc, atomic::Ordering},
+    thread::available_parallelism,
     time::Duration,
 };
 
-use futures::future::{join_all, try_join_all};
+use futures::{
+    StreamExt as _, TryStreamExt as _,
+    future::{join_all, try_join_all},
+    stream,
+};
 use parking_lot::Mutex;
 use ringtail_proto::{GroupId, SiteId, UnixMillis};
 use ringtail_raft::{Group, RaftNode};
@@ -65,11 +71,12 @@ impl<M: SiteMachine> Partitions<M> {
             ..options
         };
         let failure = Arc::<Failure>::default();
-        let opened =
-            try_join_all(groups.into_iter().map(|group| {
-                Running::open(raft, group, machine.clone(), &seams, &options, &failure)
-            }))
-            .await?;
+        let opening: Vec<_> = groups
+            .into_iter()
+            .map(|group| Running::open(raft, group, machine.clone(), &seams, &options, &failure))
+            .collect();
+        let at_once = available_parallelism().map_or(1, NonZeroUsize::get);
+        let opened = open_all(opening, at_once).await?;
         let (stop, stopped) = watch::channel(false);
         let round = Duration::from_millis(options.round_interval_ms.max(1));
         let loops = opened
@@ -237,6 +244,15 @@ impl<M: SiteMachine> Partitions<M> {
     }
 }
 
+/// Opens a few at a time: each replays its log, and what lies in memory for that is bounded.
+async fn open_all<T, E>(
+    opening: Vec<impl Future<Output = Result<T, E>>>,
+    at_once: usize,
+) -> Result<Vec<T>, E> {
+    let opened = stream::iter(opening).buffer_unordered(at_once);
+    opened.try_collect().await
+}
+
 /// Ends duties and actors when nobody waits for their orderly end any more.
 struct Ending<'a, M: SiteMachine> {
     /// None once the orderly end is there.
@@ -359,5 +375,35 @@ impl<M: SiteMachine> Running<M> {
             poisoned_entries: count(&partition.counters.poisoned),
             failure: partition.failure(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_so_many_groups_are_opened_at_once_and_one_failure_fails_all() {
+        let (open, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (open, most) = (&open, &most);
+        let opening = |number: usize| async move {
+            most.fetch_max(open.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            open.fetch_sub(1, Ordering::Relaxed);
+            if number == 16 {
+                Err(number)
+            } else {
+                Ok(number)
+            }
+        };
+        let mut opened = open_all((0..16).map(opening).collect(), 3).await;
+        if let Ok(opened) = &mut opened {
+            opened.sort_unstable();
+        }
+        assert_eq!(opened, Ok((0..16).collect()));
+        assert_eq!(most.load(Ordering::Relaxed), 3);
+        assert_eq!(open_all(vec![opening(16)], 3).await, Err(16));
     }
 }
