@@ -12,6 +12,7 @@ use crate::{
     duty_plan::{DutyPlan, Moment},
     floor_row::FloorRow,
     partition::Partition,
+    roll_ups::RollUps,
     site_actor::{BeginRollUp, Checkpoint, FinishRollUp, Rest, Written, guard},
 };
 
@@ -23,6 +24,7 @@ pub(crate) struct Duties<M: SiteMachine> {
     partition: Arc<Partition<M>>,
     floors: Arc<dyn FloorSink>,
     last_floor: Mutex<LastFloor>,
+    roll_ups: Mutex<RollUps>,
 }
 
 /// When the floor was raised.
@@ -31,6 +33,13 @@ struct LastFloor {
     at_ms: u64,
     log_bytes: u64,
     node_log_bytes: u64,
+}
+
+/// What was done for one site.
+struct RolledUp {
+    pieces: usize,
+    /// Nobody has looked and found nothing left to do.
+    has_more: bool,
 }
 
 /// What a round of duties did.
@@ -59,6 +68,7 @@ impl<M: SiteMachine> Duties<M> {
             partition,
             floors,
             last_floor,
+            roll_ups: Mutex::default(),
         }
     }
 
@@ -68,13 +78,12 @@ impl<M: SiteMachine> Duties<M> {
         let plan = partition.duty_plan(is_shutdown);
         tracing::debug!(group = %partition.group, %plan, "checkpoint: duties");
         let mut report = DutyReport::default();
-        let mut with_new_pages = Vec::new();
         for (site, _) in &plan.checkpoints {
             match partition.checkpoint_site(*site).await {
                 Ok(written) => {
                     report.checkpoints += 1;
                     if written.has_pages {
-                        with_new_pages.push(*site);
+                        self.roll_ups.lock().push(*site);
                     }
                 }
                 Err(error) => {
@@ -87,11 +96,17 @@ impl<M: SiteMachine> Duties<M> {
         report.has_raised_floor =
             raised.inspect_err(|error| partition.note_store_failure(error))?;
         if !is_shutdown {
-            report.roll_ups = self.roll_up(&with_new_pages).await;
+            report.roll_ups = self.roll_up().await;
         }
         report.rests = partition.rest(&plan).await;
         self.show(&report);
         Ok(report)
+    }
+
+    /// Sites that have background work left.
+    #[cfg(test)]
+    pub(crate) fn roll_ups_left(&self) -> usize {
+        self.roll_ups.lock().len()
     }
 
     /// Raises the floor when it is worth it. Each step ends before the next one begins: the rows below the floor are on
@@ -151,25 +166,41 @@ impl<M: SiteMachine> Duties<M> {
         }
     }
 
-    /// Rolls up days and months of sites that have new pages. A failure costs speed of queries, nothing else.
-    async fn roll_up(&self, sites: &[SiteId]) -> usize {
+    /// Rolls up days and months of sites that had new pages, now or in an earlier round. A failure costs speed of
+    /// queries, nothing else: the site comes back with its next pages.
+    async fn roll_up(&self) -> usize {
         let mut left = self.partition.options.round_roll_ups_max;
-        for site in sites {
-            let most = left.min(SITE_ROLL_UPS_MAX);
-            match self.roll_up_site(*site, most).await {
-                Ok(done) => left -= done,
+        let mut pieces = 0;
+        let waiting = self.roll_ups.lock().len();
+        for _ in 0..waiting {
+            let site = match left {
+                0 => None,
+                _ => self.roll_ups.lock().pop(),
+            };
+            let Some(site) = site else { break };
+            let done = match self.roll_up_site(site, left.min(SITE_ROLL_UPS_MAX)).await {
+                Ok(RolledUp { pieces, has_more }) => {
+                    if has_more {
+                        self.roll_ups.lock().push(site);
+                    }
+                    pieces
+                }
                 Err(error) => {
                     self.partition.note_store_failure(&error);
                     tracing::error!(%site, %error, "checkpoint: roll-up failed");
+                    0
                 }
-            }
+            };
+            pieces += done;
+            // A look that finds nothing costs something, too.
+            left -= done.max(1);
         }
-        self.partition.options.round_roll_ups_max - left
+        pieces
     }
 
-    async fn roll_up_site(&self, site: SiteId, most: usize) -> Result<usize, PartitionError> {
+    async fn roll_up_site(&self, site: SiteId, most: usize) -> Result<RolledUp, PartitionError> {
         let partition = &self.partition;
-        for done in 0..most {
+        for pieces in 0..most {
             let begun = partition.ask(site, || BeginRollUp).await?;
             let (reader, revision) = begun.map_err(|error| partition.site_error(site, error))?;
             let machine = partition.machine.clone();
@@ -178,8 +209,12 @@ impl<M: SiteMachine> Duties<M> {
                 Ok(result) => result.map_err(|error| partition.site_error(site, error))?,
                 Err(_) => return Err(PartitionError::Stopping(partition.group)),
             };
+            let mut rolled_up = RolledUp {
+                pieces,
+                has_more: false,
+            };
             if writes.is_empty() {
-                return Ok(done);
+                return Ok(rolled_up);
             }
             let finish = || FinishRollUp {
                 revision,
@@ -188,10 +223,14 @@ impl<M: SiteMachine> Duties<M> {
             let finished = partition.ask(site, finish).await?;
             let is_written = finished.map_err(|error| partition.site_error(site, error))?;
             if !is_written {
-                return Ok(done);
+                rolled_up.has_more = true;
+                return Ok(rolled_up);
             }
         }
-        Ok(most)
+        Ok(RolledUp {
+            pieces: most,
+            has_more: true,
+        })
     }
 
     fn show(&self, report: &DutyReport) {

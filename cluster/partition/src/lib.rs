@@ -26,6 +26,7 @@ mod options;
 mod partition;
 mod partitions;
 mod positions;
+mod roll_ups;
 mod site_actor;
 mod site_gauge;
 mod sites;

@@ -193,3 +193,33 @@ fn the_floor_follows_after_so_much_log_of_all_groups_together() {
         assert_eq!((report.checkpoints, report.has_raised_floor), (1, false));
     });
 }
+
+#[test]
+fn roll_ups_beyond_a_round_are_done_in_later_ones_and_an_idle_node_does_nothing() {
+    run(async {
+        let mut world = World::new();
+        world.options.round_roll_ups_max = 1;
+        let process = world.start().await;
+        let events: Vec<_> = (1..=3).map(|site| add(site, 1)).collect();
+        process.apply(world.log.append_events(&events)).await;
+        world.pass(20);
+        let mut reports = Vec::new();
+        while process.duties.roll_ups_left() > 0 || reports.is_empty() {
+            reports.push(process.duties().await);
+        }
+        let roll_ups: Vec<_> = reports.iter().map(|report| report.roll_ups).collect();
+        assert_eq!(roll_ups, [1, 1, 1, 0, 0, 0], "then a look at each");
+        for site in 1..=3 {
+            let reader = process.view(site).await.reader;
+            assert_eq!(rolled_up_pages(&reader), Some("1".to_owned()));
+        }
+        world.pass(100);
+        assert_eq!(process.duties().await.rests, 3);
+        let loads = process.machine.loads.load(Ordering::Relaxed);
+        let unpersisted = world.memory.unpersisted();
+        assert_eq!(process.duties().await, crate::DutyReport::default());
+        assert_eq!(process.partition.sites.len(), 0, "no site was asked");
+        assert_eq!(process.machine.loads.load(Ordering::Relaxed), loads);
+        assert_eq!(world.memory.unpersisted(), unpersisted);
+    });
+}

@@ -284,7 +284,7 @@ fn a_site_that_keeps_failing_is_tried_less_and_less_often() {
             let report = process.duties().await;
             assert_eq!(report.checkpoints, 0, "second {second}");
         }
-        // After 1, 3, 7, 15, ... 255 seconds, then every 300.
+        // Tried at second 1, 3, 7, 15 ... 511, then every 300.
         assert_eq!(failing(), 10);
         let machine = &process.machine;
         machine.panics_at_checkpoint.store(false, Ordering::Relaxed);
