@@ -70,6 +70,17 @@ pub enum RaftError {
         /// Up to where the log was given up.
         purged: LogPosition,
     },
+    /// The machine has entries that the log never held: segments were lost or replaced by older ones.
+    #[error("log of group {group} is missing: state goes up to {floor}, log ends at {}",
+        last.map_or("nothing".to_owned(), |last| last.to_string()))]
+    LogMissing {
+        /// The group.
+        group: GroupId,
+        /// What the machine has.
+        floor: LogPosition,
+        /// Where the log ends.
+        last: Option<LogPosition>,
+    },
     /// The group is open already.
     #[error("group {0} is open already")]
     AlreadyOpen(GroupId),
@@ -121,6 +132,7 @@ impl RaftError {
             Self::InDoubt { .. } => ErrorKind::InDoubt,
             Self::FloorNotApplied { .. }
             | Self::StateMissing { .. }
+            | Self::LogMissing { .. }
             | Self::AlreadyOpen(_)
             | Self::InvalidOption { .. }
             | Self::Format { .. }

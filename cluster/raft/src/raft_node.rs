@@ -152,20 +152,31 @@ impl Drop for RaftNode {
     }
 }
 
-/// What the log gave up must be in the machine.
+/// Log and machine have to meet: the log may not begin after the machine's state, nor end before it.
 fn check_floor(log: &GroupLog, state: &Mutex<AppliedState>) -> Result<(), RaftError> {
-    let Some(purged) = log.purged().map(convert::log_id) else {
-        return Ok(());
-    };
+    let group = log.group();
     let floor = state.lock().floor();
-    if floor >= Some(purged) {
-        return Ok(());
+    let purged = log.purged().map(convert::log_id);
+    if let Some(purged) = purged
+        && floor < Some(purged)
+    {
+        return Err(RaftError::StateMissing {
+            group,
+            floor: floor.as_ref().map(convert::position),
+            purged: convert::position(&purged),
+        });
     }
-    Err(RaftError::StateMissing {
-        group: log.group(),
-        floor: floor.as_ref().map(convert::position),
-        purged: convert::position(&purged),
-    })
+    let last = log.last().map(convert::log_id).max(purged);
+    if let Some(floor) = floor
+        && last < Some(floor)
+    {
+        return Err(RaftError::LogMissing {
+            group,
+            floor: convert::position(&floor),
+            last: last.as_ref().map(convert::position),
+        });
+    }
+    Ok(())
 }
 
 pub(crate) fn open_groups(groups: &Groups) -> Vec<Group> {

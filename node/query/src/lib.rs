@@ -1,6 +1,6 @@
 //! Reports of a site, from cells: the last stage of the flow, *query*.
 //!
-//! A request in the shape of Plausible's Stats API v2 becomes a [`Plan`](plan::Plan) in which every word is
+//! A request in the shape of Plausible's Stats API v2 becomes a plan in which every word is
 //! understood, the plan's spans are counted from pages and hot rows, and the rows are ordered and put into words.
 //! The crate deliberately knows nothing of HTTP, gRPC, keys, clocks, actors or stores: it is given a site's state
 //! ([`SiteSource`]), a reader of its rows, and what time it is.

@@ -27,7 +27,7 @@ pub(crate) fn serve(config: Config) -> Result<(), ExitError> {
     telemetry::start_logging()?;
     let metrics = telemetry::start_metrics()?;
     let threads = config.threads;
-    let system = actix::System::with_tokio_rt(move || {
+    let system = actix_rt::System::with_tokio_rt(move || {
         tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .enable_all()

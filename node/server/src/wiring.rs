@@ -228,12 +228,12 @@ async fn open_metadata(
     clock: &Arc<dyn Clock>,
     actor: &Actor,
 ) -> Result<Metadata, ExitError> {
-    let rows = store.group(METADATA).map_err(fail)?;
-    let machine = Arc::new(MetadataMachine::open(rows).map_err(fail)?);
+    let rows = store.group(METADATA).map_err(damaged)?;
+    let machine = Arc::new(MetadataMachine::open(rows).map_err(damaged)?);
     let group = raft
         .open_group(METADATA, machine.clone())
         .await
-        .map_err(fail)?;
+        .map_err(damaged)?;
     group.initialize_single().await.map_err(fail)?;
     group.ready().await.map_err(fail)?;
     let seams = Arc::new(SystemSeams(Arc::clone(clock)));
@@ -305,7 +305,7 @@ async fn open_partitions(
         options,
     )
     .await
-    .map_err(fail)?;
+    .map_err(damaged)?;
     partitions.initialize_single().await.map_err(fail)?;
     Ok(partitions)
 }
@@ -408,6 +408,11 @@ impl Seams for SystemSeams {
         getrandom::fill(&mut bytes).expect("the system has randomness");
         bytes
     }
+}
+
+/// What the data directory holds cannot be used.
+fn damaged(error: impl std::fmt::Display) -> ExitError {
+    ExitError::new(Exit::DataDirectory, error)
 }
 
 fn fail(error: impl std::fmt::Display) -> ExitError {
