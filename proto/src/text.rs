@@ -3,37 +3,38 @@
 use std::{fmt, ops::Deref};
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
-/// UTF-8 text over shared bytes: cloning counts a reference, slicing copies nothing.
+/// UTF-8 text over shared bytes: cloning counts a reference, slicing copies nothing, and it is checked only once.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Text(Bytes);
+pub struct Text(ByteString);
 
 impl Text {
     /// Takes bytes that should be UTF-8; broken sequences become replacement characters.
     #[must_use]
     pub fn from_bytes(bytes: Bytes) -> Self {
-        match std::str::from_utf8(&bytes) {
-            Ok(_) => Self(bytes),
-            Err(_) => Self(Bytes::from(String::from_utf8_lossy(&bytes).into_owned())),
+        match ByteString::try_from(bytes.clone()) {
+            Ok(text) => Self(text),
+            Err(_) => Self::from(String::from_utf8_lossy(&bytes).into_owned()),
         }
     }
 
     /// Text that lives as long as the program.
     #[must_use]
     pub const fn from_static(text: &'static str) -> Self {
-        Self(Bytes::from_static(text.as_bytes()))
+        Self(ByteString::from_static(text))
     }
 
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("the constructors checked that this is UTF-8")
+        &self.0
     }
 
     /// The bytes, shared.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        self.0.clone()
+        self.0.as_bytes().clone()
     }
 }
 
@@ -47,13 +48,13 @@ impl Deref for Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self(Bytes::copy_from_slice(text.as_bytes()))
+        Self(ByteString::from(text))
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self(Bytes::from(text))
+        Self(ByteString::from(text))
     }
 }
 
