@@ -108,7 +108,9 @@ pub(crate) struct EventsDraft {
 
 struct Slice {
     site: SiteId,
-    events: Vec<Event>,
+    /// Those of each submission as they came; they are not worth moving together.
+    pieces: Vec<Vec<Event>>,
+    events: usize,
     import: Option<ImportMark>,
 }
 
@@ -130,7 +132,7 @@ impl EventsDraft {
     fn add(
         &mut self,
         site: SiteId,
-        mut events: Vec<Event>,
+        events: Vec<Event>,
         import: Option<ImportMark>,
         bytes: usize,
         ticket: Ticket<Vec<Verdict>>,
@@ -141,8 +143,9 @@ impl EventsDraft {
         let open = self.open.get(&site).copied().filter(|_| import.is_none());
         let (slice, first) = match open.and_then(|at| Some((at, self.slices.get_mut(at)?))) {
             Some((at, slice)) => {
-                let first = slice.events.len();
-                slice.events.append(&mut events);
+                let first = slice.events;
+                slice.events += count;
+                slice.pieces.push(events);
                 (at, first)
             }
             None => {
@@ -154,7 +157,8 @@ impl EventsDraft {
                 };
                 self.slices.push(Slice {
                     site,
-                    events,
+                    pieces: vec![events],
+                    events: count,
                     import,
                 });
                 (at, 0)
@@ -203,7 +207,7 @@ impl Draft {
                 let mut offsets = Vec::with_capacity(draft.slices.len());
                 for slice in &draft.slices {
                     offsets.push(writer.events());
-                    writer.add(slice.site, &slice.events, slice.import.clone());
+                    writer.add_all(slice.site, &slice.pieces, slice.import.clone());
                 }
                 let bytes = entry(Body::Events(writer.finish()));
                 // The writer knows attribute groups by their address: only now may the events go.

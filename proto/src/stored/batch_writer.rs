@@ -38,8 +38,22 @@ impl BatchWriter {
     ///
     /// The events must stay alive until [`Self::finish`]: their attribute groups are known by address.
     pub fn add(&mut self, site: SiteId, events: &[Event], import: Option<stored::ImportMark>) {
-        let events_stored = events.iter().map(|event| self.event(event)).collect();
-        self.events += events.len();
+        self.add_all(site, &[events], import);
+    }
+
+    /// [`Self::add`] for events that lie in several pieces.
+    pub fn add_all(
+        &mut self,
+        site: SiteId,
+        pieces: &[impl AsRef<[Event]>],
+        import: Option<stored::ImportMark>,
+    ) {
+        let events = pieces.iter().map(|piece| piece.as_ref().len()).sum();
+        let mut events_stored = Vec::with_capacity(events);
+        for piece in pieces {
+            events_stored.extend(piece.as_ref().iter().map(|event| self.event(event)));
+        }
+        self.events += events;
         self.batch.sites.push(stored::SiteEvents {
             site: site.0,
             events: events_stored,
