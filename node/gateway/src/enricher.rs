@@ -5,11 +5,11 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc};
 use ringtail_proto::{
     Acquisition, Client, DropReason, Event, EventFlags, EventId, Place, Text, UnixMillis, VisitorId,
 };
-use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
     Clock, GatewaySettings, Hit, Salts, SiteRules, Sites,
-    agents::Agents,
+    agents::{Agent, Agents},
     counters::Counters,
     countries::Countries,
     event_ids::EventIds,
@@ -87,7 +87,8 @@ pub(crate) enum Mode<'a> {
 pub(crate) struct Draft {
     pub(crate) site: Option<Arc<SiteRules>>,
     pub(crate) page: Option<Arc<Page>>,
-    pub(crate) agent_digest: u128,
+    /// Once a step has asked for it.
+    pub(crate) agent: Option<Arc<Agent>>,
     pub(crate) client: Arc<Client>,
     pub(crate) place: Arc<Place>,
     pub(crate) acquisition: Option<Arc<Acquisition>>,
@@ -102,7 +103,7 @@ impl Draft {
         Self {
             site: None,
             page: None,
-            agent_digest: 0,
+            agent: None,
             client: enricher.anyone.clone(),
             place: enricher.countries.nowhere(),
             acquisition: None,
@@ -154,12 +155,10 @@ impl Work<'_, '_> {
 
     /// A hash of several strings for the memo.
     pub(crate) fn hash_of(&self, parts: &[&[u8]]) -> u64 {
-        let mut hasher = Xxh3::with_seed(self.enricher.seed);
-        for part in parts {
-            hasher.update(part);
-            hasher.update(&(part.len() as u64).to_le_bytes());
-        }
-        hasher.digest()
+        // Each hash seeds the next: a hasher's state would cost more than these short strings.
+        parts.iter().fold(self.enricher.seed, |seed, part| {
+            xxh3_64_with_seed(part, seed)
+        })
     }
 
     pub(crate) fn place_of(&mut self, address: IpAddr) -> Arc<Place> {

@@ -27,6 +27,7 @@ mod importer;
 mod memo;
 mod page;
 mod pipeline;
+mod plain_url;
 mod privacy;
 mod rate;
 mod recent_drops;

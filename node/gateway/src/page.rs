@@ -5,6 +5,7 @@ use url::Url;
 
 use crate::{
     SiteRules,
+    plain_url::PlainUrl,
     privacy::{mask_emails, mask_of},
 };
 
@@ -70,24 +71,39 @@ impl Page {
         rules: &SiteRules,
         is_hash_routed: bool,
     ) -> Result<Self, DropReason> {
+        if let Some(plain) = PlainUrl::split(url) {
+            return Ok(Self::read(plain.host, plain.path, plain.query, None, rules));
+        }
         let url = Url::parse(url).map_err(|_| DropReason::Malformed)?;
         let host = url.host_str().filter(|host| !host.is_empty());
-        let hostname = Text::from(host.ok_or(DropReason::Malformed)?.to_lowercase());
+        let hostname = host.ok_or(DropReason::Malformed)?.to_lowercase();
+        let fragment = url.fragment().filter(|_| is_hash_routed);
+        let query = url.query().unwrap_or_default();
+        Ok(Self::read(&hostname, url.path(), query, fragment, rules))
+    }
+
+    fn read(
+        hostname: &str,
+        path: &str,
+        query: &str,
+        fragment: Option<&str>,
+        rules: &SiteRules,
+    ) -> Self {
         let mut kept = KeptQuery::default();
-        kept.read(url.query().unwrap_or_default(), rules);
-        let mut path = masked_path(url.path());
-        if is_hash_routed && let Some(fragment) = url.fragment() {
+        kept.read(query, rules);
+        let mut path = masked_path(path);
+        if let Some(fragment) = fragment {
             let (route, query) = fragment.split_once('?').unwrap_or((fragment, ""));
             kept.read(query, rules);
             path.push('#');
             path.push_str(&masked_segments(route));
         }
         path.push_str(&kept.query);
-        Ok(Self {
-            hostname,
+        Self {
+            hostname: Text::from(hostname),
             path: Text::from(path),
             campaign: kept.campaign,
-        })
+        }
     }
 }
 

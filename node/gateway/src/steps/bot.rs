@@ -8,7 +8,7 @@ pub(crate) fn run(work: &mut Work<'_, '_>) -> Result<(), DropReason> {
     if !work.hit.is_tested_for_bots {
         return Ok(());
     }
-    let is_bot = super::user_agent::known(work)?.agent.is_bot;
+    let is_bot = super::user_agent::agent(work).is_bot;
     if is_bot { Err(DropReason::Bot) } else { Ok(()) }
 }
 

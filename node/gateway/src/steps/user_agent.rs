@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use ringtail_proto::{DropReason, Text};
+use ringtail_proto::{Client, DropReason, Text};
 
 use crate::{
-    agents::{cut, device::screen_class},
+    agents::{Agent, cut, device::screen_class},
     enricher::Work,
     memo::{KnownClient, Memo},
 };
@@ -14,13 +14,15 @@ use crate::{
 const LANGUAGE_BYTES_MAX: usize = 20;
 
 pub(crate) fn run(work: &mut Work<'_, '_>) -> Result<(), DropReason> {
-    let known = known(work)?;
-    (work.draft.client, work.draft.agent_digest) = (known.client, known.agent.digest);
+    agent(work);
     Ok(())
 }
 
-/// What is known of the hit's user agent, in its screen and language.
-pub(super) fn known(work: &mut Work<'_, '_>) -> Result<KnownClient, DropReason> {
+/// The hit's user agent; the first to ask also names the client, in its screen and language.
+pub(super) fn agent(work: &mut Work<'_, '_>) -> Arc<Agent> {
+    if let Some(agent) = &work.draft.agent {
+        return Arc::clone(agent);
+    }
     let hit = work.hit;
     let user_agent = hit.user_agent.as_ref();
     let language = first_language(&hit.language);
@@ -35,36 +37,37 @@ pub(super) fn known(work: &mut Work<'_, '_>) -> Result<KnownClient, DropReason> 
             && known.language.as_str() == language
             && known.screen == screen
     });
-    if let Some(found) = found {
-        return Ok(found.share());
-    }
+    let (agent, client) = match found {
+        Some(found) => (Arc::clone(&found.agent), Arc::clone(&found.client)),
+        None => recognise(work, hash, user_agent, language, screen),
+    };
+    work.draft.client = client;
+    work.draft.agent = Some(Arc::clone(&agent));
+    agent
+}
+
+fn recognise(
+    work: &mut Work<'_, '_>,
+    hash: u64,
+    user_agent: &str,
+    language: &str,
+    screen: &'static str,
+) -> (Arc<Agent>, Arc<Client>) {
     let agents = &work.enricher.agents;
     let agent = agents.agent(user_agent);
     let language = work.memo.text(work.enricher.seed, language);
     let client = agents.client(&agent, screen, &language);
-    let made = KnownClient {
-        user_agent: Text::from(user_agent),
-        language,
-        screen,
-        agent,
-        client,
-    };
     if user_agent.len() <= Memo::KEY_BYTES_MAX {
-        work.memo.clients.put(hash, made.share());
+        let known = KnownClient {
+            user_agent: Text::from(user_agent),
+            language,
+            screen,
+            agent: Arc::clone(&agent),
+            client: Arc::clone(&client),
+        };
+        work.memo.clients.put(hash, known);
     }
-    Ok(made)
-}
-
-impl KnownClient {
-    fn share(&self) -> Self {
-        Self {
-            user_agent: self.user_agent.clone(),
-            language: self.language.clone(),
-            screen: self.screen,
-            agent: Arc::clone(&self.agent),
-            client: Arc::clone(&self.client),
-        }
-    }
+    (agent, client)
 }
 
 /// `de-DE,de;q=0.9` → `de-DE`.

@@ -18,7 +18,8 @@ pub(crate) fn run(work: &mut Work<'_, '_>) -> Result<(), DropReason> {
         .visitor
         .as_deref()
         .filter(|visitor| !visitor.is_empty());
-    let (address, agent) = (work.hit.address, work.draft.agent_digest);
+    let agent = work.draft.agent.as_ref().map_or(0, |agent| agent.digest);
+    let address = work.hit.address;
     match (work.mode, named) {
         (Mode::Live, None) => {}
         (Mode::Live, Some(visitor)) => {
