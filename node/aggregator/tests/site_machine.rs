@@ -174,7 +174,7 @@ fn days_that_left_the_hot_window_are_rolled_up_until_nothing_is_due() {
             .is_empty()
     );
     for day in 0..3 {
-        let time = START + day * 24 * HOUR;
+        let time = START + day * 24 * HOUR + 12 * HOUR;
         apply(&store, &mut state, day as u64 + 1, &batch(1, time), time);
     }
     store.write(Aggregator.checkpoint(&mut state, &store.reader()).unwrap());
