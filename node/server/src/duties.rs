@@ -1,6 +1,6 @@
 //! What the node does on its own, beside the partitions' duties: one table of background jobs.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use ringtail_checkpoint::FreeSpace;
 use ringtail_router::IngestGate;
@@ -10,6 +10,7 @@ use crate::{disk_watch, wiring::Node};
 
 const KEY_USES_INTERVAL: Duration = Duration::from_secs(60);
 const METADATA_FLOOR_INTERVAL: Duration = Duration::from_secs(60);
+const METRICS_INTERVAL: Duration = Duration::from_secs(5);
 const SETTINGS_INTERVAL: Duration = Duration::from_secs(5);
 const SALTS_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -26,7 +27,17 @@ pub(crate) fn start(
         metadata_floor(node),
         salts(node),
         settings(node),
+        metrics_upkeep(node),
     ]
+}
+
+/// Folds samples of histograms together, also while nobody scrapes them.
+fn metrics_upkeep(node: &Node) -> JoinHandle<()> {
+    let metrics = node.health_view.metrics.clone();
+    every(METRICS_INTERVAL, move || {
+        metrics.run_upkeep();
+        std::future::ready(Ok::<(), Infallible>(()))
+    })
 }
 
 /// Brings settings into the partitions' logs that a failed or abandoned change left behind.

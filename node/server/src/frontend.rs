@@ -22,6 +22,9 @@ use crate::{
 const HTTP_BACKLOG: u32 = 1_024;
 /// Of the connections that the system has room for, the share of gRPC: few clients, many events each.
 const GRPC_SHARE: u64 = 4;
+/// What a client may send ahead: some hundred batches of events.
+const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 const HTTP_KEEP_ALIVE: Duration = Duration::from_secs(75);
 const HTTP_REQUEST_HEAD_MAX: Duration = Duration::from_secs(10);
 
@@ -162,6 +165,8 @@ fn start_grpc(node: &Node, listener: TcpListener) -> io::Result<(oneshot::Sender
     let (stop, stopped) = oneshot::channel::<()>();
     let server = Server::builder()
         .tcp_nodelay(true)
+        .initial_stream_window_size(Some(STREAM_WINDOW_BYTES))
+        .initial_connection_window_size(Some(CONNECTION_WINDOW_BYTES))
         .add_service(HealthServer::new(HealthService::from_health_reporter(
             node.grpc_health.clone(),
         )))

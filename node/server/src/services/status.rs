@@ -78,6 +78,7 @@ impl Status {
             "stamp": Time(partition.stamp),
             "sites_active": partition.active_sites,
             "sites_dirty": partition.dirty_sites,
+            "sites_failing": partition.failing_sites,
             "dirty_age_ms": partition.dirty_age_ms,
             "late_age_ms": partition.late_age_ms,
             "events": partition.events,
