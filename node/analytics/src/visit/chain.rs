@@ -183,7 +183,7 @@ mod tests {
                     revenue: (amount != 0).then(|| Money {
                         currency: ringtail_proto::CurrencyCode::parse(b"EUR")
                             .expect("three letters"),
-                        amount_micros: amount * i64::MAX / 5,
+                        amount_micros: amount * (i64::MAX / 5),
                     }),
                 }
             },
