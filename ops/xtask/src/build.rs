@@ -70,10 +70,7 @@ pub(crate) fn planted_binary(workspace: &Workspace) -> anyhow::Result<PathBuf> {
 }
 
 fn workspace_binaries(workspace: &Workspace, more: &[&str]) -> Command {
-    let mut build = cargo(
-        &workspace.root,
-        &["build", "--workspace", "--bins", "--tests"],
-    );
+    let mut build = cargo(&workspace.root, &["build", "--workspace", "--bins"]);
     build.args(more);
     build
 }
