@@ -8,8 +8,10 @@ use crate::convert;
 use crate::machine::LogPosition;
 use crate::types::{LogId, SnapshotMeta, StoredMembership};
 
-/// Positions of one machine. Floor ≤ applied.
+/// Positions of one machine. Floor ≤ applied ≤ handed over.
 pub(crate) struct AppliedState {
+    /// Last entry that the machine was given; it may be applying it now.
+    handed_over: Option<LogId>,
     applied: Option<LogId>,
     applied_watch: watch::Sender<Option<LogPosition>>,
     floor: Option<LogId>,
@@ -21,6 +23,7 @@ impl AppliedState {
     /// What the machine had on disk. Its membership may be of a later entry than the floor.
     pub(crate) fn new(floor: Option<LogId>, membership: Option<StoredMembership>) -> Self {
         Self {
+            handed_over: floor,
             applied: floor,
             applied_watch: watch::Sender::new(floor.as_ref().map(convert::position)),
             floor,
@@ -43,6 +46,21 @@ impl AppliedState {
     /// The last membership that was applied.
     pub(crate) fn membership(&self) -> StoredMembership {
         self.memberships.back().cloned().unwrap_or_default()
+    }
+
+    /// True when the machine was given this entry, so that it may speak of it before its answer arrives here.
+    pub(crate) fn has_handed_over(&self, entry: LogId) -> bool {
+        self.handed_over >= Some(entry)
+    }
+
+    pub(crate) fn hand_over(&mut self, last: LogId) {
+        self.handed_over = Some(last);
+    }
+
+    /// The machine will not answer for what it was given. Whoever waits for the answer looks again.
+    pub(crate) fn take_back(&mut self) {
+        self.handed_over = self.applied;
+        self.applied_watch.send_modify(|_unchanged| {});
     }
 
     pub(crate) fn advance(&mut self, applied: LogId) {

@@ -145,18 +145,13 @@ impl Group {
 
     /// Says that the machine is durable up to and including this entry: the log gives up what is before.
     ///
-    /// Returns once the group knows; the log follows on its own. A floor at or below the old one changes nothing.
+    /// Returns once the group knows; the log follows on its own. A floor at or below the old one changes nothing. One
+    /// at an entry that the machine is about to answer for waits for that answer.
     pub async fn raise_floor(&self, floor: LogPosition) -> Result<(), RaftError> {
-        let group = self.inner.group;
         let log_id = convert::position_log_id(floor);
-        {
-            let mut state = self.inner.state.lock();
-            if state.applied() < Some(log_id) {
-                return Err(RaftError::FloorNotApplied { group, floor });
-            }
-            if !state.raise_floor(log_id) {
-                return Ok(());
-            }
+        self.until_applied(floor).await?;
+        if !self.inner.state.lock().raise_floor(log_id) {
+            return Ok(());
         }
         let target = Some(log_id);
         let mut snapshots = self.inner.raft.watch_snapshot_progress();
@@ -172,6 +167,28 @@ impl Group {
                 Ok(Err(error)) => return Err(self.stopped(error)),
                 Err(_elapsed) => {}
             }
+        }
+    }
+
+    /// Waits until the machine has answered for this entry, which it must have been given.
+    async fn until_applied(&self, position: LogPosition) -> Result<(), RaftError> {
+        let entry = convert::position_log_id(position);
+        let mut answers = self.watch_applied();
+        loop {
+            {
+                let state = self.inner.state.lock();
+                if state.applied() >= Some(entry) {
+                    return Ok(());
+                }
+                if !state.has_handed_over(entry) {
+                    return Err(RaftError::FloorNotApplied {
+                        group: self.inner.group,
+                        floor: position,
+                    });
+                }
+            }
+            let answered = answers.changed().await;
+            answered.map_err(|error| self.stopped(error))?;
         }
     }
 

@@ -64,6 +64,7 @@ impl MachineAdapter {
         };
         let expected = entries.len();
         let group = self.group;
+        let handed_over = HandedOver::new(&self.state, convert::position_log_id(last));
         let replies = self
             .machine
             .apply(entries)
@@ -74,7 +75,7 @@ impl MachineAdapter {
             let source = crate::machine::MachineError::new(text);
             return Err(RaftError::Machine { group, source });
         }
-        self.state.lock().advance(convert::position_log_id(last));
+        handed_over.advance();
         for (responder, reply) in responders.into_iter().zip(replies) {
             if let Some(responder) = responder {
                 responder.send(Reply(reply));
@@ -144,6 +145,32 @@ impl RaftStateMachine<TypeConfig> for MachineAdapter {
             meta,
             snapshot: Bytes::new(),
         }))
+    }
+}
+
+/// Entries that the machine is applying; taken back unless it has answered, whether it failed or was given up.
+struct HandedOver<'a> {
+    state: &'a Mutex<AppliedState>,
+    last: LogId,
+}
+
+impl<'a> HandedOver<'a> {
+    fn new(state: &'a Mutex<AppliedState>, last: LogId) -> Self {
+        state.lock().hand_over(last);
+        Self { state, last }
+    }
+
+    fn advance(self) {
+        self.state.lock().advance(self.last);
+    }
+}
+
+impl Drop for HandedOver<'_> {
+    fn drop(&mut self) {
+        let mut state = self.state.lock();
+        if state.applied() < Some(self.last) {
+            state.take_back();
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod support;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use ringtail_log::FaultDisk;
 use ringtail_proto::{LogIndex, NodeId};
 use ringtail_raft::{LogPosition, RaftError};
@@ -183,6 +184,54 @@ async fn floor_may_stay_or_rise_but_not_above_what_is_applied() {
     group.raise_floor(applied).await.unwrap();
     group.raise_floor(below).await.unwrap();
     assert_eq!(group.metrics().floor, Some(applied));
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floor_at_an_entry_in_the_machines_hands_waits_for_its_answer() {
+    let node = start_node(&FaultDisk::new());
+    let machine = TestMachine::open(&Store::default());
+    let group = open_single(&node, &machine).await;
+    machine.close_answer_gate();
+    let proposal = group.propose(command(0)).await.unwrap();
+    while machine.count(&command(0)) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let floor = machine.save().unwrap();
+    let mut raised = Box::pin(group.raise_floor(floor));
+    assert!(raised.as_mut().now_or_never().is_none());
+    machine.answer_gate.add_permits(1000);
+    raised.await.unwrap();
+    proposal.applied().await.unwrap();
+    assert_eq!(group.metrics().floor, Some(floor));
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floor_at_an_entry_that_the_machine_gave_up_is_refused() {
+    let node = start_node(&FaultDisk::new());
+    let machine = TestMachine::open(&Store::default());
+    let group = open_single(&node, &machine).await;
+    machine.close_gate();
+    let calls = machine.calls();
+    let proposal = group.propose(Bytes::from("fail")).await.unwrap();
+    let before = group.applied().unwrap();
+    let given = LogPosition {
+        index: LogIndex(before.index.0 + 1),
+        ..before
+    };
+    while machine.calls() == calls {
+        tokio::task::yield_now().await;
+    }
+    let mut raised = Box::pin(group.raise_floor(given));
+    assert!(raised.as_mut().now_or_never().is_none());
+    machine.gate.add_permits(1000);
+    let error = raised.await.unwrap_err();
+    assert!(
+        matches!(error, RaftError::FloorNotApplied { .. }),
+        "{error}"
+    );
+    assert!(proposal.applied().await.is_err());
     node.shutdown().await.unwrap();
 }
 

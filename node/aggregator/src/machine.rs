@@ -50,8 +50,6 @@ impl SiteMachine for Aggregator {
     }
 
     fn skip_poisoned(&self, state: &mut SiteState, at: ApplyAt) {
-        metrics::counter!("ringtail_aggregate_poisoned_entries").increment(1);
-        tracing::error!(site = %state.site(), index = %at.index, "entry skipped: it cannot be applied");
         state.skip_poisoned(at.index, at.stamp);
     }
 

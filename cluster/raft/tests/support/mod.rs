@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,6 +33,9 @@ pub(crate) struct TestMachine {
     memory: Mutex<Saved>,
     /// Apply waits here for a permit for each call.
     pub(crate) gate: Semaphore,
+    calls: AtomicUsize,
+    /// Apply waits here once its work is done and before it answers.
+    pub(crate) answer_gate: Semaphore,
 }
 
 impl TestMachine {
@@ -40,6 +44,8 @@ impl TestMachine {
             store: store.clone(),
             memory: Mutex::new(store.lock().clone()),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            calls: AtomicUsize::new(0),
+            answer_gate: Semaphore::new(Semaphore::MAX_PERMITS),
         })
     }
 
@@ -68,20 +74,18 @@ impl TestMachine {
     pub(crate) fn close_gate(&self) {
         self.gate.forget_permits(Semaphore::MAX_PERMITS);
     }
-}
 
-#[async_trait]
-impl Machine for TestMachine {
-    async fn floor(&self) -> Result<Floor, MachineError> {
-        Ok(self.memory.lock().floor.clone())
+    pub(crate) fn close_answer_gate(&self) {
+        self.answer_gate.forget_permits(Semaphore::MAX_PERMITS);
     }
 
-    async fn apply(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, MachineError> {
-        self.gate
-            .acquire()
-            .await
-            .map_err(MachineError::new)?
-            .forget();
+    /// How often apply was called.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    /// Applies to memory; what it fails at changes nothing more.
+    fn apply_to_memory(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, MachineError> {
         let mut memory = self.memory.lock();
         let mut replies = Vec::new();
         for entry in entries {
@@ -108,6 +112,27 @@ impl Machine for TestMachine {
                 }
             });
         }
+        Ok(replies)
+    }
+}
+
+/// Takes one permit away from the gate, once there is one.
+async fn pass(gate: &Semaphore) -> Result<(), MachineError> {
+    gate.acquire().await.map_err(MachineError::new)?.forget();
+    Ok(())
+}
+
+#[async_trait]
+impl Machine for TestMachine {
+    async fn floor(&self) -> Result<Floor, MachineError> {
+        Ok(self.memory.lock().floor.clone())
+    }
+
+    async fn apply(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, MachineError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        pass(&self.gate).await?;
+        let replies = self.apply_to_memory(entries)?;
+        pass(&self.answer_gate).await?;
         Ok(replies)
     }
 }
