@@ -302,6 +302,14 @@ impl Group {
         asked.await.map_err(|error| self.stopped(error))
     }
 
+    /// True when this node is the group's only voter, as far as the metrics know.
+    pub(crate) fn is_alone(&self) -> bool {
+        let receiver = self.inner.raft.metrics();
+        let metrics = receiver.borrow_watched();
+        let mut voters = metrics.membership_config.voter_ids();
+        voters.next().is_some() && voters.next().is_none()
+    }
+
     pub(crate) async fn elect(&self) -> Result<(), RaftError> {
         let elected = self.inner.raft.trigger().elect(false).await;
         elected.map_err(|error| self.stopped(error))

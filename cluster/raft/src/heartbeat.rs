@@ -11,14 +11,20 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::raft_node::{Groups, open_groups};
 
+/// Nobody waits for the heartbeats of a group of one: it only has to renew its lease, which lasts four beats.
+const BEATS_PER_LONE_BEAT: u32 = 2;
+
 /// Beats for ever.
 pub(crate) async fn run(groups: Arc<Groups>, every: Duration) {
     let mut beats = interval(every);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut beat: u32 = 0;
     loop {
         beats.tick().await;
+        beat = beat.wrapping_add(1);
         for group in open_groups(&groups) {
-            if !group.is_leader() {
+            let is_due = beat.is_multiple_of(BEATS_PER_LONE_BEAT) || !group.is_alone();
+            if !is_due || !group.is_leader() {
                 continue;
             }
             if let Err(error) = group.send_heartbeat().await {

@@ -8,6 +8,10 @@ use ringtail_proto::NodeId;
 
 use crate::error::RaftError;
 
+/// How long an append may take, and the base of the groups' ticks, which are most of what an idle node costs. Longer is
+/// calmer; it has to stay below the shortest election timeout.
+const APPEND_TIMEOUT: Duration = Duration::from_millis(580);
+
 /// Timings and limits of a node's groups. The defaults are those that RAFT measurements of failover and idle cost chose.
 #[derive(Clone, Debug)]
 pub struct RaftOptions {
@@ -80,8 +84,7 @@ impl RaftOptions {
             enable_pre_vote: Some(true),
             // One timer per node sends the heartbeats of all groups together; see `heartbeat`.
             enable_heartbeat: false,
-            // Only the base of the ticks and the time an append may take.
-            heartbeat_interval: 2 * milliseconds(self.heartbeat_interval),
+            heartbeat_interval: milliseconds(APPEND_TIMEOUT),
             election_timeout_min: milliseconds(self.election_timeout_min),
             election_timeout_max: milliseconds(self.election_timeout_max),
             // A snapshot is built when a floor is raised, and the log is purged up to it at once.

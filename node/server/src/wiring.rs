@@ -11,7 +11,7 @@ use ringtail_metadata::{
     Seams, Secret,
 };
 use ringtail_partition::{ArbiterSpawner, LogSource, PartitionOptions};
-use ringtail_proto::{GroupId, NodeId, UnixMillis, wire::v1::collector_server::CollectorServer};
+use ringtail_proto::{GroupId, UnixMillis, wire::v1::collector_server::CollectorServer};
 use ringtail_raft::{RaftNode, RaftOptions};
 use ringtail_router::{
     Clock, GroupRoute, RaftLog, ReplicatedLog, Router, RouterOptions, Spawning, SystemClock,
@@ -72,7 +72,8 @@ impl Node {
         let actor = Actor::new(format!("node {}", data.identity.node));
         let log = open_log(data)?;
         let store = open_store(data)?;
-        let raft = Arc::new(RaftNode::start(raft_options(data.identity.node), log).map_err(fail)?);
+        let raft =
+            Arc::new(RaftNode::start(RaftOptions::new(data.identity.node), log).map_err(fail)?);
         let metadata =
             open_metadata(data, config, &raft, &*store, addresses, &clock, &actor).await?;
         let directory = metadata.directory();
@@ -202,17 +203,6 @@ impl Node {
     /// Who this node is in the audit log.
     pub(crate) fn actor(&self) -> &Actor {
         &self.actor
-    }
-}
-
-/// A ring of one elects itself at once, so nobody waits for its heartbeats: it beats and ticks seldom, which is most of
-/// what an idle node costs.
-fn raft_options(node: NodeId) -> RaftOptions {
-    RaftOptions {
-        heartbeat_interval: Duration::from_millis(500),
-        election_timeout_min: Duration::from_millis(1_100),
-        election_timeout_max: Duration::from_millis(1_300),
-        ..RaftOptions::new(node)
     }
 }
 
