@@ -4,11 +4,15 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 8] = [
     "ringtail/v1/collector.proto",
     "ringtail/v1/reports.proto",
     "ringtail/v1/admin.proto",
     "ringtail/stored/v1/entry.proto",
+    "ringtail/peer/v1/raft.proto",
+    "ringtail/peer/v1/ring.proto",
+    "ringtail/peer/v1/events.proto",
+    "ringtail/peer/v1/queries.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -21,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     tonic_prost_build::configure()
         .bytes(".ringtail.stored.v1")
+        .bytes(".ringtail.peer.v1")
         .compile_fds(descriptors)?;
     Ok(())
 }
