@@ -9,7 +9,8 @@ use ringtail_proto::{
     Acquisition, Client, CurrencyCode, DropReason, Event, EventFlags, EventId, Place, Revenue,
     SiteId, Text, UnixMillis, VisitorId,
     stored::{
-        BatchWriter, ENTRY_VERSION, EntryError, ImportMark, PartitionEntry, partition_entry::Body,
+        BatchWriter, ENTRY_VERSION, EntryError, EventBatch, ImportMark, PartitionEntry, SiteEvents,
+        partition_entry::Body,
     },
 };
 
@@ -50,7 +51,7 @@ fn event(number: u128, page: &str) -> Event {
     }
 }
 
-fn entry(events: &[Event]) -> PartitionEntry {
+fn writer(events: &[Event]) -> BatchWriter {
     let mut writer = BatchWriter::new();
     let mark = ImportMark {
         source: Bytes::from_static(b"log"),
@@ -60,9 +61,15 @@ fn entry(events: &[Event]) -> PartitionEntry {
         lines: vec![0, 1],
     };
     writer.add(SiteId(42), events, Some(mark));
+    writer
+}
+
+const STAMP: UnixMillis = UnixMillis(1_700_000_001_000);
+
+fn entry(events: &[Event]) -> PartitionEntry {
     PartitionEntry {
-        stamp_ms: 1_700_000_001_000,
-        body: Some(Body::Events(writer.finish())),
+        stamp_ms: STAMP.0,
+        body: Some(Body::Events(writer(events).finish())),
     }
 }
 
@@ -77,6 +84,29 @@ fn the_encoding_of_an_entry_never_changes() {
     assert_eq!(written, fs::read_to_string(&golden).unwrap().trim());
     let bytes = Bytes::from(hex::decode(written).unwrap());
     assert_eq!(PartitionEntry::from_log(bytes).unwrap(), entry(&events));
+}
+
+#[test]
+fn a_batch_is_written_as_the_entry_around_it_would_be() {
+    let many: Vec<Event> = (0..300)
+        .map(|number| event(number, &format!("/{}", number % 7)))
+        .collect();
+    for events in [&many[..0], &many[..1], &many[..]] {
+        let mut written = writer(events);
+        written.add(SiteId(0), &[], None);
+        let mut plain = entry(events);
+        let Some(Body::Events(batch)) = &mut plain.body else {
+            panic!("events were written");
+        };
+        batch.sites.push(SiteEvents::default());
+        assert_eq!(written.events(), events.len());
+        assert_eq!(written.into_log(STAMP), plain.to_log());
+    }
+    let nothing = PartitionEntry {
+        stamp_ms: 0,
+        body: Some(Body::Events(EventBatch::default())),
+    };
+    assert_eq!(BatchWriter::new().into_log(UnixMillis(0)), nothing.to_log());
 }
 
 #[test]

@@ -183,21 +183,18 @@ pub(crate) struct Entry {
 impl Draft {
     /// Encodes the entry under its stamp.
     pub(crate) fn encode(self, group: GroupId, stamp: UnixMillis) -> Entry {
-        let entry = |body| {
-            PartitionEntry {
-                stamp_ms: stamp.0,
-                body: Some(body),
-            }
-            .to_log()
-        };
         match self {
             Self::Command {
                 command,
                 mut ticket,
             } => {
                 ticket.mark_proposed();
+                let entry = PartitionEntry {
+                    stamp_ms: stamp.0,
+                    body: Some(Body::Site(command)),
+                };
                 Entry {
-                    bytes: entry(Body::Site(command)),
+                    bytes: entry.to_log(),
                     events: 0,
                     waiting: Waiting::Command(ticket),
                 }
@@ -209,7 +206,7 @@ impl Draft {
                     offsets.push(writer.events());
                     writer.add_all(slice.site, &slice.pieces, slice.import.clone());
                 }
-                let bytes = entry(Body::Events(writer.finish()));
+                let bytes = writer.into_log(stamp);
                 // The writer knows attribute groups by their address: only now may the events go.
                 drop(draft.slices);
                 let parts = draft.parts.into_iter().map(|part| {

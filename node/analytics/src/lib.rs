@@ -4,6 +4,7 @@
 //! (rows and pages → cells). It deliberately knows nothing of Raft, actors, stores or the network.
 
 mod cell;
+mod compression;
 mod dedup;
 mod dimension;
 mod goal;

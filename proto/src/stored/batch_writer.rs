@@ -1,24 +1,66 @@
-//! Builds an event batch in which shared attributes stand once.
+//! Writes an event batch in which shared attributes stand once, straight into the bytes of a log entry.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use hashbrown::HashMap;
+use prost::{Message, encode_length_delimiter, length_delimiter_len};
 
-use crate::{Event, SiteId, Text, stored};
+use super::ENTRY_VERSION;
+use crate::{Event, SiteId, Text, UnixMillis, stored};
 
-/// Collects events of any number of sites into one [`stored::EventBatch`].
+/// The key of a field that carries its length, as protocol buffers write it.
+const fn key(field: u8) -> u8 {
+    field << 3 | 2
+}
+
+/// Fields of `EventBatch`.
+const TEXTS: u8 = key(1);
+const CLIENTS: u8 = key(2);
+const PLACES: u8 = key(3);
+const ACQUISITIONS: u8 = key(4);
+const SITES: u8 = key(5);
+/// Fields of `SiteEvents`.
+const SITE_EVENTS: u8 = key(2);
+const SITE_IMPORT: u8 = key(3);
+/// Field of `PartitionEntry`.
+const ENTRY_EVENTS: u8 = key(2);
+/// About what a stored event takes.
+const EVENT_BYTES: usize = 64;
+
+/// Collects events of any number of sites into the bytes of one [`stored::EventBatch`].
 ///
 /// Texts and attribute groups are stored once per batch. Groups are told apart by address: the pipeline shares
 /// one allocation among equal values where it can, and a second copy only costs a few bytes.
+///
+/// Events never exist as a list of [`stored::StoredEvent`]: that list would be larger than the events' bytes, and a
+/// large allocation for each batch costs more than encoding it.
 #[derive(Default)]
 pub struct BatchWriter {
-    batch: stored::EventBatch,
-    texts: HashMap<Bytes, u32>,
-    clients: HashMap<usize, u32>,
-    places: HashMap<usize, u32>,
-    acquisitions: HashMap<usize, u32>,
+    texts: Table<Bytes>,
+    clients: Table<usize>,
+    places: Table<usize>,
+    acquisitions: Table<usize>,
+    /// The slices of the sites so far.
+    sites: Vec<u8>,
+    /// The slice that is being written.
+    slice: Vec<u8>,
     events: usize,
+}
+
+/// Rows that stand once, and where each is.
+struct Table<K> {
+    positions: HashMap<K, u32>,
+    bytes: Vec<u8>,
+}
+
+impl<K> Default for Table<K> {
+    fn default() -> Self {
+        Self {
+            positions: HashMap::new(),
+            bytes: Vec::new(),
+        }
+    }
 }
 
 impl BatchWriter {
@@ -36,7 +78,7 @@ impl BatchWriter {
 
     /// Adds events of one site; replies come in the same order.
     ///
-    /// The events must stay alive until [`Self::finish`]: their attribute groups are known by address.
+    /// The events must stay alive until the batch is finished: their attribute groups are known by address.
     pub fn add(&mut self, site: SiteId, events: &[Event], import: Option<stored::ImportMark>) {
         self.add_all(site, &[events], import);
     }
@@ -48,23 +90,65 @@ impl BatchWriter {
         pieces: &[impl AsRef<[Event]>],
         import: Option<stored::ImportMark>,
     ) {
-        let events = pieces.iter().map(|piece| piece.as_ref().len()).sum();
-        let mut events_stored = Vec::with_capacity(events);
-        for piece in pieces {
-            events_stored.extend(piece.as_ref().iter().map(|event| self.event(event)));
-        }
-        self.events += events;
-        self.batch.sites.push(stored::SiteEvents {
+        let mut slice = std::mem::take(&mut self.slice);
+        slice.clear();
+        let head = stored::SiteEvents {
             site: site.0,
-            events: events_stored,
-            import,
-        });
+            ..stored::SiteEvents::default()
+        };
+        put_plain(&head, &mut slice);
+        for piece in pieces {
+            let events = piece.as_ref();
+            self.events += events.len();
+            slice.reserve(events.len() * EVENT_BYTES);
+            for event in events {
+                put(SITE_EVENTS, &self.event(event), &mut slice);
+            }
+        }
+        if let Some(import) = &import {
+            put(SITE_IMPORT, import, &mut slice);
+        }
+        put_bytes(SITES, &slice, &mut self.sites);
+        self.slice = slice;
     }
 
-    /// The batch.
+    /// The bytes of the log entry that holds this batch: what [`stored::PartitionEntry::to_log`] would write.
+    #[must_use]
+    pub fn into_log(self, stamp: UnixMillis) -> Bytes {
+        let head = stored::PartitionEntry {
+            stamp_ms: stamp.0,
+            body: None,
+        };
+        let parts = self.parts();
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        let head_len = head.encoded_len() + length_delimiter_len(len);
+        let mut bytes = BytesMut::with_capacity(2 + head_len + len);
+        bytes.put_u8(ENTRY_VERSION);
+        put_plain(&head, &mut bytes);
+        bytes.put_u8(ENTRY_EVENTS);
+        put_length(len, &mut bytes);
+        for part in parts {
+            bytes.put_slice(part);
+        }
+        bytes.freeze()
+    }
+
+    /// The batch as it is read back.
     #[must_use]
     pub fn finish(self) -> stored::EventBatch {
-        self.batch
+        stored::EventBatch::decode(Bytes::from(self.parts().concat()))
+            .expect("the batch was just encoded")
+    }
+
+    /// The fields of the batch in the order of their numbers.
+    fn parts(&self) -> [&[u8]; 5] {
+        [
+            &self.texts.bytes,
+            &self.clients.bytes,
+            &self.places.bytes,
+            &self.acquisitions.bytes,
+            &self.sites,
+        ]
     }
 
     fn event(&mut self, event: &Event) -> stored::StoredEvent {
@@ -101,22 +185,20 @@ impl BatchWriter {
     }
 
     fn text(&mut self, text: &Text) -> u32 {
-        if let Some(position) = self.texts.get(text.as_bytes()) {
+        let Table { positions, bytes } = &mut self.texts;
+        if let Some(position) = positions.get(text.as_bytes()) {
             return *position;
         }
-        let position = self.batch.texts.len() as u32;
-        let bytes = text.to_bytes();
-        self.batch.texts.push(bytes.clone());
-        self.texts.insert(bytes, position);
+        let position = positions.len() as u32;
+        positions.insert(text.to_bytes(), position);
+        put_bytes(TEXTS, text.as_bytes(), bytes);
         position
     }
 
     fn client(&mut self, event: &Event) -> u32 {
         let client = &event.client;
-        let address = Arc::as_ptr(client) as usize;
-        let rows = &mut self.batch.clients;
-        *self.clients.entry(address).or_insert_with(|| {
-            rows.push(stored::Client {
+        self.clients.position(Arc::as_ptr(client) as usize, |rows| {
+            let row = stored::Client {
                 browser: client.browser.to_bytes(),
                 browser_version: client.browser_version.to_bytes(),
                 os: client.os.to_bytes(),
@@ -125,31 +207,28 @@ impl BatchWriter {
                 screen: client.screen.to_bytes(),
                 language: client.language.to_bytes(),
                 raw_user_agent: client.raw_user_agent.to_bytes(),
-            });
-            rows.len() as u32 - 1
+            };
+            put(CLIENTS, &row, rows);
         })
     }
 
     fn place(&mut self, event: &Event) -> u32 {
         let place = &event.place;
-        let address = Arc::as_ptr(place) as usize;
-        let rows = &mut self.batch.places;
-        *self.places.entry(address).or_insert_with(|| {
-            rows.push(stored::Place {
+        self.places.position(Arc::as_ptr(place) as usize, |rows| {
+            let row = stored::Place {
                 country: place.country.to_bytes(),
                 region: place.region.to_bytes(),
                 city: place.city.to_bytes(),
-            });
-            rows.len() as u32 - 1
+            };
+            put(PLACES, &row, rows);
         })
     }
 
     fn acquisition(&mut self, event: &Event) -> u32 {
         let acquisition = &event.acquisition;
         let address = Arc::as_ptr(acquisition) as usize;
-        let rows = &mut self.batch.acquisitions;
-        *self.acquisitions.entry(address).or_insert_with(|| {
-            rows.push(stored::Acquisition {
+        self.acquisitions.position(address, |rows| {
+            let row = stored::Acquisition {
                 referrer: acquisition.referrer.to_bytes(),
                 source: acquisition.source.to_bytes(),
                 channel: acquisition.channel.to_bytes(),
@@ -159,8 +238,42 @@ impl BatchWriter {
                 utm_content: acquisition.utm_content.to_bytes(),
                 utm_term: acquisition.utm_term.to_bytes(),
                 raw_referrer: acquisition.raw_referrer.to_bytes(),
-            });
-            rows.len() as u32 - 1
+            };
+            put(ACQUISITIONS, &row, rows);
         })
     }
+}
+
+impl Table<usize> {
+    /// The position of a group; `write` adds its row when it is new.
+    fn position(&mut self, address: usize, write: impl FnOnce(&mut Vec<u8>)) -> u32 {
+        let next = self.positions.len() as u32;
+        *self.positions.entry(address).or_insert_with(|| {
+            write(&mut self.bytes);
+            next
+        })
+    }
+}
+
+fn put_plain(message: &impl Message, bytes: &mut impl BufMut) {
+    message
+        .encode(bytes)
+        .expect("the buffer grows as it is written");
+}
+
+fn put(key: u8, message: &impl Message, bytes: &mut Vec<u8>) {
+    bytes.put_u8(key);
+    message
+        .encode_length_delimited(bytes)
+        .expect("the buffer grows as it is written");
+}
+
+fn put_bytes(key: u8, value: &[u8], bytes: &mut Vec<u8>) {
+    bytes.put_u8(key);
+    put_length(value.len(), bytes);
+    bytes.put_slice(value);
+}
+
+fn put_length(length: usize, bytes: &mut impl BufMut) {
+    encode_length_delimiter(length, bytes).expect("the buffer grows as it is written");
 }

@@ -8,7 +8,10 @@ use super::{
     codec::{PageError, Reader, Writer, decode_table, encode_table},
     table::{CellTable, PAGE_VALUES_MAX},
 };
-use crate::Dimension;
+use crate::{
+    Dimension,
+    compression::{compress, decompress},
+};
 
 /// The format that this binary writes: the first byte of each page.
 const PAGE_VERSION: u8 = 1;
@@ -68,11 +71,11 @@ impl HourPage {
         let mut page = Writer(vec![PAGE_VERSION]);
         if length <= SINGLE_FRAME_BYTES_MAX {
             page.bytes(&[PACKED_TOGETHER]);
-            page.bytes(&compress(&frame(&tables)));
+            page.bytes(&pack(&frame(&tables)));
         } else {
             let packed: Vec<(u32, Vec<u8>)> = tables
                 .into_iter()
-                .map(|(code, bytes)| (code, compress(&bytes)))
+                .map(|(code, bytes)| (code, pack(&bytes)))
                 .collect();
             page.bytes(&[PACKED_APART]);
             page.bytes(&frame(&packed));
@@ -106,14 +109,14 @@ impl HourPage {
         let precision = CellTable::precision_of(dimension);
         match reader.byte()? {
             PACKED_TOGETHER => {
-                let tables = decompress(reader.0)?;
+                let tables = unpack(reader.0)?;
                 let table = find(&mut Reader(&tables), dimension.code())?;
                 table
                     .map(|table| decode_table(table, precision))
                     .transpose()
             }
             PACKED_APART => match find(&mut reader, dimension.code())? {
-                Some(packed) => Ok(Some(decode_table(&decompress(packed)?, precision)?)),
+                Some(packed) => Ok(Some(decode_table(&unpack(packed)?, precision)?)),
                 None => Ok(None),
             },
             _ => Err(PageError::Malformed("its packing is not known")),
@@ -145,7 +148,7 @@ impl DimensionPage {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut page = vec![PAGE_VERSION];
-        page.extend(compress(&encode_table(&self.table)));
+        page.extend(pack(&encode_table(&self.table)));
         Bytes::from(page)
     }
 
@@ -156,7 +159,7 @@ impl DimensionPage {
     pub fn decode(bytes: &[u8], dimension: Dimension) -> Result<Self, PageError> {
         let mut reader = Reader(bytes);
         check_version(&mut reader)?;
-        let table = decode_table(&decompress(reader.0)?, CellTable::precision_of(dimension))?;
+        let table = decode_table(&unpack(reader.0)?, CellTable::precision_of(dimension))?;
         Ok(Self { table })
     }
 }
@@ -210,18 +213,17 @@ fn find<'a>(reader: &mut Reader<'a>, code: u32) -> Result<Option<&'a [u8]>, Page
     reader.bytes(length).map(Some)
 }
 
-fn compress(bytes: &[u8]) -> Vec<u8> {
-    zstd::bulk::compress(bytes, COMPRESSION_LEVEL)
-        .expect("zstd allocates the bound of its input and fails on nothing else")
+fn pack(bytes: &[u8]) -> Vec<u8> {
+    compress(bytes, COMPRESSION_LEVEL)
 }
 
-fn decompress(bytes: &[u8]) -> Result<Vec<u8>, PageError> {
+fn unpack(bytes: &[u8]) -> Result<Vec<u8>, PageError> {
     let failed = |error: std::io::Error| PageError::Compression(error.to_string());
     let size = zstd::zstd_safe::get_frame_content_size(bytes);
     if let Ok(Some(size)) = size
         && size <= TABLE_BYTES_MAX as u64
     {
-        return zstd::bulk::decompress(bytes, size as usize).map_err(failed);
+        return decompress(bytes, size as usize).map_err(failed);
     }
     let mut decoded = Vec::new();
     zstd::stream::read::Decoder::new(bytes)

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Values,
+    compression::{compress, decompress},
     interner::Interner,
     visit::{
         chain::Chain,
@@ -339,8 +340,7 @@ pub(crate) fn pack_plain(value: &impl Serialize) -> Vec<u8> {
 pub(crate) fn pack(value: &impl Serialize, level: i32) -> Vec<u8> {
     let plain = pack_plain(value);
     let mut bytes = (plain.len() as u64).to_le_bytes().to_vec();
-    let packed = zstd::bulk::compress(&plain, level).expect("zstd compresses into memory");
-    bytes.extend_from_slice(&packed);
+    bytes.extend_from_slice(&compress(&plain, level));
     bytes
 }
 
@@ -350,7 +350,7 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<Vec<u8>, RowError> {
     if len > UNPACKED_BYTES_MAX {
         return Err(damaged("it says that it unpacks to too many bytes"));
     }
-    zstd::bulk::decompress(packed, len).map_err(damaged)
+    decompress(packed, len).map_err(damaged)
 }
 
 /// The dictionary of chains and the chains, for chunks of the hot state.
