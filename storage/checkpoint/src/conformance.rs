@@ -25,3 +25,15 @@ pub fn check_reopen(mut open: impl FnMut() -> Arc<dyn CheckpointStore>) {
     checks::find_after_reopen(open().as_ref());
     checks::find_after_reopen(open().as_ref());
 }
+
+/// Checks that rows replace others wholly or not at all when the process is killed meanwhile. `open` opens the store the
+/// first time, later as it is after the kill; what was opened before is dropped only at the end.
+///
+/// # Panics
+/// When something is missing or too much.
+pub fn check_replace_and_kill(mut open: impl FnMut() -> Arc<dyn CheckpointStore>) {
+    let killed = open();
+    let _unfinished = checks::replace_before_crash(killed.as_ref());
+    checks::find_replaced_after_crash(open().as_ref());
+    checks::find_replaced_after_crash(open().as_ref());
+}

@@ -1,7 +1,9 @@
-//! The store on local disk: one fjall database, one keyspace for each group.
+//! The store on local disk: one fjall database, one keyspace for each group, another one whenever its rows are replaced.
 
 mod directory;
+mod generations;
 mod group;
+mod replacement;
 
 use std::{
     path::{Path, PathBuf},
@@ -11,11 +13,13 @@ use std::{
     },
 };
 
-use fjall::{CompressionType, Database, KeyspaceCreateOptions, PersistMode};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use ringtail_proto::GroupId;
 
-use crate::{CheckpointStore, DiskFreeSpace, FreeSpace, GroupStore, StoreError};
+use crate::{CheckpointStore, DiskFreeSpace, FreeSpace, GroupReplacement, GroupStore, StoreError};
+use generations::Generations;
 use group::EmbeddedGroup;
+use replacement::EmbeddedReplacement;
 
 /// How much memory and disk a store may take.
 #[derive(Clone)]
@@ -58,6 +62,8 @@ struct Shared {
     database: Database,
     options: EmbeddedOptions,
     free_space: Arc<dyn FreeSpace>,
+    /// Which keyspace holds a group's rows now.
+    generations: Generations,
     written_bytes: AtomicU64,
     /// The first failed write. What the disk holds after it is unknown, so nothing more is written.
     poison: OnceLock<String>,
@@ -82,11 +88,13 @@ impl EmbeddedStore {
             .free_space
             .clone()
             .unwrap_or_else(|| Arc::new(DiskFreeSpace::new(PathBuf::from(path))));
+        let generations = Generations::open(path, &database)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 database,
                 options,
                 free_space,
+                generations,
                 written_bytes: AtomicU64::new(0),
                 poison: OnceLock::new(),
             }),
@@ -96,29 +104,30 @@ impl EmbeddedStore {
 
 impl CheckpointStore for EmbeddedStore {
     fn group(&self, group: GroupId) -> Result<Arc<dyn GroupStore>, StoreError> {
-        let memtable_bytes_max = self.shared.options.memtable_bytes_max;
-        let keyspace = self
-            .shared
-            .database
-            .keyspace(&format!("group-{group}"), || {
-                KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes_max)
-            })
-            .map_err(read_error)?;
+        let shared = &self.shared;
+        let generation = shared.generations.of(group);
+        let keyspace = shared.keyspace(group, generation)?;
         Ok(Arc::new(EmbeddedGroup::new(
-            self.shared.clone(),
+            shared.clone(),
             group,
+            generation,
             keyspace,
         )))
     }
 
+    fn replace_group(&self, group: GroupId) -> Result<Box<dyn GroupReplacement>, StoreError> {
+        let replacement = EmbeddedReplacement::begin(self.shared.clone(), group)?;
+        Ok(Box::new(replacement))
+    }
+
+    fn remove_group(&self, group: GroupId) -> Result<(), StoreError> {
+        // A group without rows now, in a keyspace that is made when somebody needs it.
+        let next = self.shared.generations.next();
+        self.shared.switch(group, next)
+    }
+
     fn persist(&self) -> Result<(), StoreError> {
-        self.shared.check_poison()?;
-        self.shared
-            .database
-            .persist(PersistMode::SyncData)
-            .map_err(|error| self.shared.fail(error))?;
-        metrics::counter!("ringtail_checkpoint_persists_total").increment(1);
-        Ok(())
+        self.shared.persist()
     }
 
     fn written_bytes(&self) -> u64 {
@@ -137,6 +146,44 @@ impl CheckpointStore for EmbeddedStore {
 }
 
 impl Shared {
+    fn keyspace(&self, group: GroupId, generation: u64) -> Result<Keyspace, StoreError> {
+        let memtable_bytes_max = self.options.memtable_bytes_max;
+        let name = generations::keyspace_name(group, generation);
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes_max);
+        self.database.keyspace(&name, options).map_err(read_error)
+    }
+
+    /// Makes another keyspace the group's rows, durably with all that was committed before, then gives up the old one.
+    fn switch(&self, group: GroupId, generation: u64) -> Result<(), StoreError> {
+        self.check_poison()?;
+        let switched = self
+            .generations
+            .switch(&self.database, group, generation, || self.persist());
+        let old = switched.map_err(|failure| match failure {
+            generations::SwitchError::Engine(error) => self.fail(error),
+            generations::SwitchError::Store(error) => error,
+        })?;
+        self.drop_rows(group, old);
+        Ok(())
+    }
+
+    /// Deletes a keyspace that nobody needs. What stays after a failure is deleted at the next open.
+    fn drop_rows(&self, group: GroupId, generation: u64) {
+        let name = generations::keyspace_name(group, generation);
+        if let Err(error) = generations::delete_keyspace(&self.database, &name) {
+            tracing::warn!(%group, %error, "checkpoint: rows that nobody needs stay on disk");
+        }
+    }
+
+    fn persist(&self) -> Result<(), StoreError> {
+        self.check_poison()?;
+        self.database
+            .persist(PersistMode::SyncData)
+            .map_err(|error| self.fail(error))?;
+        metrics::counter!("ringtail_checkpoint_persists_total").increment(1);
+        Ok(())
+    }
+
     fn check_poison(&self) -> Result<(), StoreError> {
         match self.poison.get() {
             None => Ok(()),

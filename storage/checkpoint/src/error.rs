@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ringtail_proto::{ErrorKind, RowReadError};
+use ringtail_proto::{ErrorKind, GroupId, RowReadError};
 
 /// An answer that a store could not give, or a change that it did not take.
 ///
@@ -68,6 +68,19 @@ pub enum StoreError {
         /// The limit.
         bytes_max: u64,
     },
+    /// The group's rows were replaced or removed after this handle on them was given out; nothing was written.
+    #[error("rows of group {group} were replaced, this handle is of the old ones")]
+    Replaced {
+        /// The group.
+        group: GroupId,
+    },
+    /// A row that is to replace others cannot be one of a group's rows, or does not come in its place; nothing was
+    /// written of it.
+    #[error("row is refused: {message}")]
+    BadRow {
+        /// What is wrong with it.
+        message: String,
+    },
     /// The system refused to read or write.
     #[error("store cannot be accessed: {message}")]
     Io {
@@ -82,7 +95,8 @@ impl StoreError {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Full { .. } | Self::RanFull { .. } => ErrorKind::StorageFull,
-            Self::InUse { .. } => ErrorKind::Conflict,
+            Self::InUse { .. } | Self::Replaced { .. } => ErrorKind::Conflict,
+            Self::BadRow { .. } => ErrorKind::InvalidRequest,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Poisoned { .. } => ErrorKind::Unavailable,
             Self::Newer { .. }
@@ -95,7 +109,10 @@ impl StoreError {
     /// True when the batch certainly was not written and the store still takes writes.
     #[must_use]
     pub const fn is_before_the_write(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::TooLarge { .. })
+        matches!(
+            self,
+            Self::Full { .. } | Self::TooLarge { .. } | Self::Replaced { .. } | Self::BadRow { .. }
+        )
     }
 }
 

@@ -13,6 +13,7 @@ mod free_space;
 mod group_batch;
 mod group_key;
 mod memory;
+mod row_check;
 mod site_reader;
 mod store;
 
@@ -23,4 +24,6 @@ pub use group_batch::GroupBatch;
 pub use group_key::{GROUP_NAME_BYTES_MAX, GroupKey};
 pub use memory::MemoryStore;
 pub use site_reader::SiteReader;
-pub use store::{CheckpointStore, GroupSnapshot, GroupStore, VALUE_BYTES_MAX};
+pub use store::{
+    CheckpointStore, GroupReplacement, GroupSnapshot, GroupStore, RawRow, VALUE_BYTES_MAX,
+};

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    ops::ControlFlow,
+    ops::{Bound, ControlFlow},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +13,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use ringtail_proto::GroupId;
 
-use crate::{CheckpointStore, GroupBatch, GroupKey, GroupSnapshot, GroupStore, StoreError};
+use crate::{
+    CheckpointStore, GroupBatch, GroupKey, GroupReplacement, GroupSnapshot, GroupStore, RawRow,
+    StoreError, row_check::RowCheck,
+};
 
 type Rows = BTreeMap<Bytes, Bytes>;
 
@@ -35,6 +38,8 @@ struct Content {
     durable: BTreeMap<GroupId, Arc<Rows>>,
     /// Batches since the last persist, in order: a crash keeps some first part of them.
     unpersisted: Vec<(GroupId, GroupBatch)>,
+    /// How often a group's rows were replaced: handles on older ones take no more batches.
+    generations: BTreeMap<GroupId, u64>,
     failure: Option<StoreError>,
 }
 
@@ -71,17 +76,32 @@ impl MemoryStore {
 
 impl CheckpointStore for MemoryStore {
     fn group(&self, group: GroupId) -> Result<Arc<dyn GroupStore>, StoreError> {
+        let generation = self.shared.content.lock().generation(group);
         Ok(Arc::new(MemoryGroup {
             shared: self.shared.clone(),
             group,
+            generation,
         }))
+    }
+
+    fn replace_group(&self, group: GroupId) -> Result<Box<dyn GroupReplacement>, StoreError> {
+        self.shared.content.lock().check()?;
+        Ok(Box::new(MemoryReplacement {
+            shared: self.shared.clone(),
+            group,
+            rows: Rows::new(),
+            check: RowCheck::default(),
+        }))
+    }
+
+    fn remove_group(&self, group: GroupId) -> Result<(), StoreError> {
+        self.shared.content.lock().replace(group, Rows::new())
     }
 
     fn persist(&self) -> Result<(), StoreError> {
         let content = &mut *self.shared.content.lock();
         content.check()?;
-        content.durable = content.visible.clone();
-        content.unpersisted.clear();
+        content.persist();
         Ok(())
     }
 
@@ -101,6 +121,23 @@ impl Content {
     fn check(&self) -> Result<(), StoreError> {
         self.failure.clone().map_or(Ok(()), Err)
     }
+
+    fn generation(&self, group: GroupId) -> u64 {
+        self.generations.get(&group).copied().unwrap_or_default()
+    }
+
+    fn persist(&mut self) {
+        self.durable = self.visible.clone();
+        self.unpersisted.clear();
+    }
+
+    fn replace(&mut self, group: GroupId, rows: Rows) -> Result<(), StoreError> {
+        self.check()?;
+        self.visible.insert(group, Arc::new(rows));
+        *self.generations.entry(group).or_default() += 1;
+        self.persist();
+        Ok(())
+    }
 }
 
 fn apply(groups: &mut BTreeMap<GroupId, Arc<Rows>>, group: GroupId, batch: GroupBatch) {
@@ -116,6 +153,7 @@ fn apply(groups: &mut BTreeMap<GroupId, Arc<Rows>>, group: GroupId, batch: Group
 struct MemoryGroup {
     shared: Arc<Shared>,
     group: GroupId,
+    generation: u64,
 }
 
 impl GroupStore for MemoryGroup {
@@ -125,7 +163,12 @@ impl GroupStore for MemoryGroup {
 
     fn snapshot(&self) -> Arc<dyn GroupSnapshot> {
         let content = self.shared.content.lock();
-        let rows = content.visible.get(&self.group).cloned();
+        let is_current = content.generation(self.group) == self.generation;
+        let rows = content
+            .visible
+            .get(&self.group)
+            .filter(|_| is_current)
+            .cloned();
         Arc::new(MemorySnapshot {
             rows: rows.unwrap_or_default(),
         })
@@ -135,6 +178,9 @@ impl GroupStore for MemoryGroup {
         batch.check_sizes()?;
         let content = &mut *self.shared.content.lock();
         content.check()?;
+        if content.generation(self.group) != self.generation {
+            return Err(StoreError::Replaced { group: self.group });
+        }
         self.shared
             .written_bytes
             .fetch_add(batch.value_bytes(), Ordering::Relaxed);
@@ -145,6 +191,37 @@ impl GroupStore for MemoryGroup {
 
     fn check_room(&self) -> Result<(), StoreError> {
         self.shared.content.lock().check()
+    }
+}
+
+/// Rows on their way into the place of a group's rows.
+struct MemoryReplacement {
+    shared: Arc<Shared>,
+    group: GroupId,
+    rows: Rows,
+    check: RowCheck,
+}
+
+impl GroupReplacement for MemoryReplacement {
+    fn put(&mut self, rows: Vec<RawRow>) -> Result<(), StoreError> {
+        self.check.check(&rows)?;
+        self.shared.content.lock().check()?;
+        let value_bytes = rows.iter().map(|(_, value)| value.len() as u64).sum();
+        self.shared
+            .written_bytes
+            .fetch_add(value_bytes, Ordering::Relaxed);
+        self.rows.extend(rows);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), StoreError> {
+        let Self {
+            shared,
+            group,
+            rows,
+            ..
+        } = *self;
+        shared.content.lock().replace(group, rows)
     }
 }
 
@@ -173,5 +250,19 @@ impl GroupSnapshot for MemorySnapshot {
             }
         }
         Ok(())
+    }
+
+    fn rows_after(&self, after: Option<&[u8]>, bytes_max: u64) -> Result<Vec<RawRow>, StoreError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rows = Vec::new();
+        let mut bytes = 0;
+        for (key, value) in self.rows.range::<[u8], _>((from, Bound::Unbounded)) {
+            bytes += (key.len() + value.len()) as u64;
+            if bytes > bytes_max && !rows.is_empty() {
+                break;
+            }
+            rows.push((key.clone(), value.clone()));
+        }
+        Ok(rows)
     }
 }

@@ -29,20 +29,31 @@ fn a_newer_store_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()).unwrap());
     let marker = directory.path().join("format");
-    fs::write(&marker, "ringtail-checkpoint 2\n").unwrap();
+    fs::write(&marker, "ringtail-checkpoint 3\n").unwrap();
     let error = open(directory.path()).err().unwrap();
     assert_eq!(
         error,
         StoreError::Newer {
             path: directory.path().into(),
-            found: 2,
-            known: 1
+            found: 3,
+            known: 2
         }
     );
     assert_eq!(
         fs::read_to_string(&marker).unwrap(),
-        "ringtail-checkpoint 2\n"
+        "ringtail-checkpoint 3\n"
     );
+}
+
+#[test]
+fn a_directory_with_replaced_rows_is_marked_for_older_binaries() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).unwrap();
+    store.remove_group(GroupId(1)).unwrap();
+    drop(store);
+    let marker = fs::read_to_string(directory.path().join("format")).unwrap();
+    assert_eq!(marker, "ringtail-checkpoint 2\n");
+    open(directory.path()).unwrap();
 }
 
 #[test]
@@ -115,6 +126,10 @@ fn a_nearly_full_disk_refuses_large_batches_and_loses_nothing() {
     group.commit(batch("floor", 100)).unwrap();
     metadata.check_room().unwrap();
     metadata.commit(batch("site", 1 << 20)).unwrap();
+    let mut replacement = store.replace_group(GroupId(1)).unwrap();
+    let row = (GroupKey::named("new").encode(), Bytes::new());
+    assert_eq!(replacement.put(vec![row]), Err(error));
+    drop(replacement);
     store.persist().unwrap();
 
     disk.0.store(1 << 40, Ordering::Relaxed);

@@ -8,14 +8,14 @@ use ringtail_proto::{
 };
 
 use crate::{
-    CheckpointStore, GROUP_NAME_BYTES_MAX, GroupBatch, GroupKey, GroupSnapshot, GroupStore,
-    SiteReader, StoreError,
+    CheckpointStore, GROUP_NAME_BYTES_MAX, GroupBatch, GroupKey, GroupReplacement, GroupSnapshot,
+    GroupStore, RawRow, SiteReader, StoreError,
 };
 
 /// One check on an empty store.
 type Check = fn(&dyn CheckpointStore);
 
-pub(super) const ALL: [Check; 11] = [
+pub(super) const ALL: [Check; 17] = [
     absent_rows_are_none,
     a_batch_is_visible_as_a_whole,
     the_last_change_in_a_batch_counts,
@@ -27,6 +27,12 @@ pub(super) const ALL: [Check; 11] = [
     big_values_come_back_whole,
     site_ranges_span_kinds_and_stop_at_a_break,
     limits_are_typed_errors,
+    rows_come_in_bounded_pieces_and_in_order,
+    rows_replace_others_all_at_once,
+    a_replacement_that_is_given_up_changes_nothing,
+    rows_that_cannot_be_are_refused,
+    a_replaced_group_serves_old_snapshots_and_takes_no_old_batches,
+    a_removed_group_is_empty_and_can_be_filled_again,
 ];
 
 const GROUP: GroupId = GroupId(3);
@@ -233,6 +239,209 @@ fn limits_are_typed_errors(store: &dyn CheckpointStore) {
         .expect("an empty batch is nothing to fail at");
 }
 
+fn rows_come_in_bounded_pieces_and_in_order(store: &dyn CheckpointStore) {
+    let group = open(store);
+    assert_eq!(raw(&*group.snapshot(), 100), Vec::<Vec<RawRow>>::new());
+    let mut batch = GroupBatch::new();
+    for hour in -5..5 {
+        batch.put(&page(hour), Bytes::from(vec![1; 10]));
+    }
+    batch.put(&hot(1), Bytes::from(vec![2; 1_000]));
+    batch.put(&GroupKey::named("floor"), Bytes::from_static(b"f"));
+    group.commit(batch).expect("commit");
+    let snapshot = group.snapshot();
+    let mut wanted = Vec::new();
+    let visit = &mut |key: GroupKey, value| {
+        wanted.push((key.encode(), value));
+        ControlFlow::Continue(())
+    };
+    snapshot.range(&first(), &last(), visit).expect("range");
+    for bytes_max in [0, 1, 100, 1_200, u64::MAX] {
+        let pieces = raw(&*snapshot, bytes_max);
+        for piece in &pieces {
+            let bytes: usize = piece
+                .iter()
+                .map(|(key, value)| key.len() + value.len())
+                .sum();
+            assert!(piece.len() == 1 || bytes as u64 <= bytes_max);
+        }
+        assert_eq!(pieces.concat(), wanted, "in pieces of {bytes_max} bytes");
+    }
+}
+
+fn rows_replace_others_all_at_once(store: &dyn CheckpointStore) {
+    let group = open(store);
+    let other = store.group(GroupId(4)).expect("open a group");
+    let old = [
+        (page(1), "old"),
+        (page(2), "old"),
+        (GroupKey::named("floor"), "f"),
+    ];
+    group.commit(batch_of(&old)).expect("commit");
+    other.commit(batch_of(&old)).expect("commit");
+    let before = store.written_bytes();
+    let mut replacement = store.replace_group(GROUP).expect("begin");
+    put(
+        &mut *replacement,
+        &[(GroupKey::named("floor"), "g"), (hot(1), "new")],
+    );
+    put(&mut *replacement, &[]);
+    put(&mut *replacement, &[(page(2), "new"), (page(3), "new")]);
+    assert_eq!(
+        get(&*open(store).snapshot(), &page(1)).as_deref(),
+        Some(&b"old"[..])
+    );
+    replacement.finish().expect("finish");
+    assert_eq!(store.written_bytes() - before, 10);
+    let now = open(store).snapshot();
+    let wanted = [GroupKey::named("floor"), hot(1), page(2), page(3)];
+    assert_eq!(keys(&*now, &first(), &last()), wanted);
+    assert_eq!(get(&*now, &page(2)).as_deref(), Some(&b"new"[..]));
+    assert_eq!(keys(&*other.snapshot(), &first(), &last()).len(), 3);
+    other.commit(batch_of(&old)).expect("another group goes on");
+    open(store)
+        .commit(batch_of(&old))
+        .expect("and so do the new rows");
+}
+
+fn a_replacement_that_is_given_up_changes_nothing(store: &dyn CheckpointStore) {
+    let group = open(store);
+    group.commit(batch_of(&[(page(1), "old")])).expect("commit");
+    for group in [GROUP, GroupId(5)] {
+        let mut replacement = store.replace_group(group).expect("begin");
+        put(&mut *replacement, &[(page(7), "new")]);
+    }
+    // Begun and finished while another one is under way: each has its own rows.
+    let mut left = store.replace_group(GroupId(6)).expect("begin");
+    let mut kept = store.replace_group(GroupId(6)).expect("begin");
+    put(&mut *left, &[(page(1), "left")]);
+    put(&mut *kept, &[(page(1), "kept")]);
+    kept.finish().expect("finish");
+    drop(left);
+    group.commit(batch_of(&[(page(2), "old")])).expect("commit");
+    assert_eq!(
+        keys(&*open(store).snapshot(), &first(), &last()),
+        [page(1), page(2)]
+    );
+    let fresh = store.group(GroupId(5)).expect("open a group");
+    assert_eq!(keys(&*fresh.snapshot(), &first(), &last()), []);
+    let finished = store.group(GroupId(6)).expect("open a group");
+    assert_eq!(
+        get(&*finished.snapshot(), &page(1)).as_deref(),
+        Some(&b"kept"[..])
+    );
+}
+
+fn rows_that_cannot_be_are_refused(store: &dyn CheckpointStore) {
+    let check = |rows: &[(&[u8], usize)], expect: &str| {
+        let mut replacement = store.replace_group(GROUP).expect("begin");
+        put(
+            &mut *replacement,
+            &[(GroupKey::named("floor"), "f"), (page(1), "x")],
+        );
+        let rows = rows
+            .iter()
+            .map(|(key, size)| (Bytes::copy_from_slice(key), Bytes::from(vec![0; *size])));
+        let error = replacement.put(rows.collect()).expect_err("refused");
+        assert!(error.is_before_the_write());
+        assert!(error.to_string().contains(expect), "{error}");
+    };
+    let (next, later) = (page(2).encode(), page(3).encode());
+    check(&[(b"", 1)], "no row has the key");
+    check(&[(b"\xffodd", 1)], "no row has the key");
+    check(&[(&[&next[..], b"more"].concat(), 1)], "no row has the key");
+    check(&[(&page(1).encode(), 1)], "does not come after");
+    check(&[(&hot(1).encode(), 1)], "does not come after");
+    check(&[(&later, 1), (&next, 1)], "does not come after");
+    check(&[(&next, 1), (&next, 1)], "does not come after");
+    let mut replacement = store.replace_group(GROUP).expect("begin");
+    let name = GroupKey::Group(Bytes::from(vec![b'n'; GROUP_NAME_BYTES_MAX + 1]));
+    let error = replacement.put(vec![(name.encode(), Bytes::new())]);
+    assert!(matches!(
+        error,
+        Err(StoreError::TooLarge { bytes: 256, .. })
+    ));
+    drop(replacement);
+    assert_eq!(keys(&*open(store).snapshot(), &first(), &last()), []);
+}
+
+fn a_replaced_group_serves_old_snapshots_and_takes_no_old_batches(store: &dyn CheckpointStore) {
+    let old = open(store);
+    old.commit(batch_of(&[(page(1), "old")])).expect("commit");
+    let snapshot = old.snapshot();
+    let mut replacement = store.replace_group(GROUP).expect("begin");
+    put(&mut *replacement, &[(page(2), "new")]);
+    replacement.finish().expect("finish");
+    let error = old.commit(batch_of(&[(page(3), "late")]));
+    assert_eq!(error, Err(StoreError::Replaced { group: GROUP }));
+    store.persist().expect("persist");
+    assert_eq!(keys(&*snapshot, &first(), &last()), [page(1)]);
+    assert_eq!(raw(&*snapshot, 1).len(), 1);
+    store.remove_group(GROUP).expect("remove");
+    assert_eq!(get(&*snapshot, &page(1)).as_deref(), Some(&b"old"[..]));
+    assert_eq!(keys(&*open(store).snapshot(), &first(), &last()), []);
+}
+
+fn a_removed_group_is_empty_and_can_be_filled_again(store: &dyn CheckpointStore) {
+    store.remove_group(GroupId(9)).expect("nothing to remove");
+    let other = store.group(GroupId(4)).expect("open a group");
+    other
+        .commit(batch_of(&[(page(1), "other")]))
+        .expect("commit");
+    for round in 0..3 {
+        let group = open(store);
+        assert_eq!(keys(&*group.snapshot(), &first(), &last()), []);
+        group
+            .commit(batch_of(&[(page(round), "x")]))
+            .expect("commit");
+        store.remove_group(GROUP).expect("remove");
+        let error = group.commit(batch_of(&[(page(1), "late")]));
+        assert_eq!(error, Err(StoreError::Replaced { group: GROUP }));
+    }
+    assert_eq!(keys(&*other.snapshot(), &first(), &last()), [page(1)]);
+}
+
+/// Returns what was not finished: a crash drops nothing in order.
+pub(super) fn replace_before_crash(store: &dyn CheckpointStore) -> Vec<Box<dyn GroupReplacement>> {
+    let mut unfinished = Vec::new();
+    for (group, finishes) in [(1, true), (2, false), (3, true), (4, false)] {
+        let group = GroupId(group);
+        if group.0 <= 2 {
+            let rows = store.group(group).expect("open a group");
+            rows.commit(batch_of(&[(page(1), "old")])).expect("commit");
+        }
+        let mut replacement = store.replace_group(group).expect("begin");
+        put(&mut *replacement, &[(page(2), "new"), (page(3), "new")]);
+        match finishes {
+            true => replacement.finish().expect("finish"),
+            false => unfinished.push(replacement),
+        }
+    }
+    let removed = store.group(GroupId(5)).expect("open a group");
+    removed
+        .commit(batch_of(&[(page(1), "old")]))
+        .expect("commit");
+    store.remove_group(GroupId(5)).expect("remove");
+    store.persist().expect("persist");
+    unfinished
+}
+
+pub(super) fn find_replaced_after_crash(store: &dyn CheckpointStore) {
+    let check = |group: u32, expect: &[GroupKey]| {
+        let rows = store.group(GroupId(group)).expect("open a group");
+        assert_eq!(
+            keys(&*rows.snapshot(), &first(), &last()),
+            expect,
+            "group {group}"
+        );
+    };
+    check(1, &[page(2), page(3)]);
+    check(2, &[page(1)]);
+    check(3, &[page(2), page(3)]);
+    check(4, &[]);
+    check(5, &[]);
+}
+
 pub(super) fn write_before_reopen(store: &dyn CheckpointStore) {
     let group = open(store);
     for round in 0..50_i64 {
@@ -286,6 +495,29 @@ fn batch_of(rows: &[(GroupKey, &'static str)]) -> GroupBatch {
         batch.put(key, Bytes::from_static(value.as_bytes()));
     }
     batch
+}
+
+fn put(replacement: &mut dyn GroupReplacement, rows: &[(GroupKey, &'static str)]) {
+    let rows = rows
+        .iter()
+        .map(|(key, value)| (key.encode(), Bytes::from_static(value.as_bytes())));
+    replacement.put(rows.collect()).expect("put");
+}
+
+/// All rows, in pieces.
+fn raw(snapshot: &dyn GroupSnapshot, bytes_max: u64) -> Vec<Vec<RawRow>> {
+    let mut pieces: Vec<Vec<RawRow>> = Vec::new();
+    loop {
+        let after = pieces.last().and_then(|piece| piece.last());
+        let after = after.map(|(key, _)| key.clone());
+        let piece = snapshot
+            .rows_after(after.as_deref(), bytes_max)
+            .expect("rows");
+        if piece.is_empty() {
+            return pieces;
+        }
+        pieces.push(piece);
+    }
 }
 
 fn get(snapshot: &dyn GroupSnapshot, key: &GroupKey) -> Option<Bytes> {

@@ -18,7 +18,11 @@ const ENGINE: &str = "engine";
 const ENGINE_COMPLETE: &str = "version";
 
 const NAME: &str = "ringtail-checkpoint";
-const FORMAT: u32 = 1;
+/// Each group's rows lie in its first keyspace.
+const FORMAT_PLAIN: u32 = 1;
+/// Some group's rows were replaced or removed: which keyspace holds them has to be looked up.
+const FORMAT_REPLACEABLE: u32 = 2;
+const FORMAT_MAX: u32 = FORMAT_REPLACEABLE;
 
 /// Checks the format, or marks a new directory. Returns where the engine keeps its files.
 pub(super) fn prepare(path: &Path) -> Result<PathBuf, StoreError> {
@@ -27,7 +31,7 @@ pub(super) fn prepare(path: &Path) -> Result<PathBuf, StoreError> {
         Ok(marker) => check_marker(path, &marker)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             check_empty(path)?;
-            write_marker(path).map_err(|error| io_error(&error))?;
+            write_marker(path, FORMAT_PLAIN).map_err(|error| io_error(&error))?;
         }
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             return Err(not_a_store(path, "its format file is no text"));
@@ -39,17 +43,27 @@ pub(super) fn prepare(path: &Path) -> Result<PathBuf, StoreError> {
     Ok(engine)
 }
 
+/// Marks the directory as one whose groups' rows may lie in other keyspaces than their first.
+pub(super) fn mark_replaceable(path: &Path) -> Result<(), StoreError> {
+    let marker = fs::read_to_string(path.join(MARKER)).map_err(|error| io_error(&error))?;
+    if format_of(&marker) == Some(FORMAT_REPLACEABLE) {
+        return Ok(());
+    }
+    write_marker(path, FORMAT_REPLACEABLE).map_err(|error| io_error(&error))
+}
+
+fn format_of(marker: &str) -> Option<u32> {
+    let format = marker.trim_end().strip_prefix(NAME)?;
+    format.trim().parse().ok()
+}
+
 fn check_marker(path: &Path, marker: &str) -> Result<(), StoreError> {
-    let format = marker
-        .trim_end()
-        .strip_prefix(NAME)
-        .and_then(|format| format.trim().parse::<u32>().ok());
-    match format {
-        Some(FORMAT) => Ok(()),
-        Some(found) if found > FORMAT => Err(StoreError::Newer {
+    match format_of(marker) {
+        Some(FORMAT_PLAIN..=FORMAT_MAX) => Ok(()),
+        Some(found) if found > FORMAT_MAX => Err(StoreError::Newer {
             path: path.into(),
             found,
-            known: FORMAT,
+            known: FORMAT_MAX,
         }),
         _ => Err(not_a_store(path, &format!("its format reads {marker:?}"))),
     }
@@ -67,10 +81,10 @@ fn check_empty(path: &Path) -> Result<(), StoreError> {
 }
 
 /// The marker is whole or absent: written aside, synced, renamed.
-fn write_marker(path: &Path) -> io::Result<()> {
+fn write_marker(path: &Path, format: u32) -> io::Result<()> {
     let aside = path.join(MARKER_NEW);
     let mut file = File::create(&aside)?;
-    file.write_all(format!("{NAME} {FORMAT}\n").as_bytes())?;
+    file.write_all(format!("{NAME} {format}\n").as_bytes())?;
     file.sync_all()?;
     fs::rename(&aside, path.join(MARKER))?;
     File::open(path)?.sync_all()

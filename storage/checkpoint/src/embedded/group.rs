@@ -1,7 +1,7 @@
 //! One group's keyspace.
 
 use std::{
-    ops::ControlFlow,
+    ops::{Bound, ControlFlow},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -10,25 +10,32 @@ use fjall::{Keyspace, Readable, Snapshot};
 use ringtail_proto::GroupId;
 
 use super::{Shared, read_error};
-use crate::{GroupBatch, GroupKey, GroupSnapshot, GroupStore, StoreError};
+use crate::{GroupBatch, GroupKey, GroupSnapshot, GroupStore, RawRow, StoreError};
 
 /// Batches up to this size pass while the disk is nearly full: floors let the log be purged, which makes room.
 const SMALL_BATCH_BYTES_MAX: u64 = 4 << 10;
 
 /// The metadata may use the reserve.
-const METADATA: GroupId = GroupId(0);
+pub(super) const METADATA: GroupId = GroupId(0);
 
 pub(super) struct EmbeddedGroup {
     shared: Arc<Shared>,
     group: GroupId,
+    generation: u64,
     keyspace: Keyspace,
 }
 
 impl EmbeddedGroup {
-    pub(super) const fn new(shared: Arc<Shared>, group: GroupId, keyspace: Keyspace) -> Self {
+    pub(super) const fn new(
+        shared: Arc<Shared>,
+        group: GroupId,
+        generation: u64,
+        keyspace: Keyspace,
+    ) -> Self {
         Self {
             shared,
             group,
+            generation,
             keyspace,
         }
     }
@@ -50,6 +57,7 @@ impl GroupStore for EmbeddedGroup {
     fn commit(&self, batch: GroupBatch) -> Result<(), StoreError> {
         batch.check_sizes()?;
         self.shared.check_poison()?;
+        let _current = self.shared.generations.hold(self.group, self.generation)?;
         let value_bytes = batch.value_bytes();
         if value_bytes > SMALL_BATCH_BYTES_MAX && self.group != METADATA {
             self.shared.check_room()?;
@@ -111,5 +119,21 @@ impl GroupSnapshot for EmbeddedSnapshot {
             }
         }
         Ok(())
+    }
+
+    fn rows_after(&self, after: Option<&[u8]>, bytes_max: u64) -> Result<Vec<RawRow>, StoreError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range: (Bound<&[u8]>, Bound<&[u8]>) = (from, Bound::Unbounded);
+        let mut rows = Vec::new();
+        let mut bytes = 0;
+        for row in self.snapshot.range::<&[u8], _>(&self.keyspace, range) {
+            let (key, value) = row.into_inner().map_err(read_error)?;
+            bytes += (key.len() + value.len()) as u64;
+            if bytes > bytes_max && !rows.is_empty() {
+                break;
+            }
+            rows.push((Bytes::from(key), Bytes::from(value)));
+        }
+        Ok(rows)
     }
 }
