@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ringtail_proto::{NodeId, UnixMillis};
+use ringtail_proto::UnixMillis;
 use ringtail_ring::SlotTable;
 use serde::{Deserialize, Serialize};
 
@@ -30,26 +30,6 @@ pub struct Cluster {
     pub slots: SlotTable,
     /// Bounds of the metadata. They decide over commands, so that they are part of the replicated state.
     pub limits: Limits,
-}
-
-/// A node of the ring.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Node {
-    /// Its id, never used again.
-    pub id: NodeId,
-    /// When it joined.
-    pub joined: UnixMillis,
-    /// Where it answers.
-    pub addresses: NodeAddresses,
-}
-
-/// Where a node answers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeAddresses {
-    /// Beacons, API, dashboard.
-    pub http: String,
-    /// Public gRPC.
-    pub grpc: String,
 }
 
 /// Bounds of the metadata; reaching one is a typed error.

@@ -3,12 +3,12 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use ringtail_proto::{NodeId, SiteId, UnixMillis};
+use ringtail_proto::{GroupId, NodeId, SiteId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClusterId, Domain, GoalCondition, GoalId, KeyId, Limits, MetadataError, NodeAddresses,
-    OptionsChange, Scope, SecretHash,
+    ClusterId, Domain, GoalCondition, GoalId, JoinAttempt, JoinTokenId, KeyId, Limits,
+    MetadataError, NodeAddresses, NodeState, OptionsChange, Scope, SecretHash, node,
     versioned::{decode, encode},
 };
 
@@ -59,11 +59,12 @@ pub enum Command {
         /// Bounds.
         limits: Limits,
     },
-    /// Adds a node or changes where it answers.
+    /// Adds the first node of a ring or changes where it answers, except to its peers.
     RegisterNode {
         /// Its id.
         node: NodeId,
-        /// Where it answers.
+        /// Where it answers; the peer address is not part of the stored form.
+        #[serde(with = "node::alone")]
         addresses: NodeAddresses,
     },
     /// Adds a site.
@@ -147,13 +148,121 @@ pub enum Command {
         /// Sites and the revision that is in their partition's log.
         settled: Vec<(SiteId, u64)>,
     },
+    /// Makes a token that lets one node join.
+    CreateJoinToken {
+        /// What it is for.
+        name: String,
+        /// BLAKE3 of its secret.
+        secret_hash: SecretHash,
+        /// From when on it is refused.
+        expires: UnixMillis,
+    },
+    /// Forgets a token.
+    RevokeJoinToken {
+        /// The token.
+        token: JoinTokenId,
+    },
+    /// Spends a token and makes a node.
+    JoinNode {
+        /// The token.
+        token: JoinTokenId,
+        /// BLAKE3 of the secret that the node showed.
+        secret_hash: SecretHash,
+        /// Chosen by the node.
+        attempt: JoinAttempt,
+        /// Where it will answer.
+        addresses: NodeAddresses,
+        /// Where it stands.
+        zone: String,
+        /// The newest feature that its binary knows.
+        feature_level: u32,
+    },
+    /// What a node says of itself when it starts.
+    DescribeNode {
+        /// The node.
+        node: NodeId,
+        /// Where it answers.
+        addresses: NodeAddresses,
+        /// Where it stands.
+        zone: String,
+        /// The newest feature that its binary knows.
+        feature_level: u32,
+    },
+    /// Takes a node in, lets it go, or counts it as gone.
+    SetNodeState {
+        /// The node.
+        node: NodeId,
+        /// What it may do from now on.
+        state: NodeState,
+        /// Counts it as gone although it holds replicas, where the others can do without.
+        is_forced: bool,
+    },
+    /// Sets the most replicas of a group.
+    SetReplicationFactor {
+        /// 1, 3 or 5.
+        replicas_max: u8,
+    },
+    /// Raises what every binary of the ring has to know.
+    RaiseFeatureGate {
+        /// At most what the oldest binary of the ring knows.
+        level: u32,
+    },
+    /// Sends a group to other nodes.
+    MoveGroup {
+        /// The group.
+        group: GroupId,
+        /// Its voters to be, the preferred leader first.
+        target: Vec<NodeId>,
+    },
+    /// Notes that a group has arrived.
+    SettleGroup {
+        /// The group.
+        group: GroupId,
+        /// The move that has ended.
+        revision: u64,
+        /// Its voters.
+        voters: Vec<NodeId>,
+    },
 }
 
 impl Command {
     /// True when the command is the node's own housekeeping, which the audit log leaves out.
     #[must_use]
     pub const fn is_housekeeping(&self) -> bool {
-        matches!(self, Self::TouchKeys { .. } | Self::SettleSites { .. })
+        matches!(
+            self,
+            Self::TouchKeys { .. } | Self::SettleSites { .. } | Self::SettleGroup { .. }
+        )
+    }
+
+    /// True when carrying the command out twice is like once, so that one in doubt may simply be sent again.
+    #[must_use]
+    pub const fn is_repeatable(&self) -> bool {
+        match self {
+            Self::InitCluster { .. }
+            | Self::SetLimits { .. }
+            | Self::RegisterNode { .. }
+            | Self::SetAliases { .. }
+            | Self::PauseSite { .. }
+            | Self::RevokeKey { .. }
+            | Self::TouchKeys { .. }
+            | Self::SettleSites { .. }
+            | Self::JoinNode { .. }
+            | Self::DescribeNode { .. }
+            | Self::SetNodeState { .. }
+            | Self::SetReplicationFactor { .. }
+            | Self::RaiseFeatureGate { .. }
+            | Self::SettleGroup { .. } => true,
+            Self::AddSite { .. }
+            | Self::RenameSite { .. }
+            | Self::SetSiteOptions { .. }
+            | Self::AddGoal { .. }
+            | Self::RemoveGoal { .. }
+            | Self::AddKey { .. }
+            | Self::CreateJoinToken { .. }
+            | Self::RevokeJoinToken { .. }
+            | Self::MoveGroup { .. } => false,
+        }
     }
 }
 
@@ -227,8 +336,57 @@ impl fmt::Display for Command {
             Self::SettleSites { settled } => {
                 write!(formatter, "note the settings of {} sites", settled.len())
             }
+            Self::CreateJoinToken { name, expires, .. } => {
+                write!(formatter, "create join token {name:?} until {expires}")
+            }
+            Self::RevokeJoinToken { token } => write!(formatter, "revoke join token {token}"),
+            Self::JoinNode {
+                token,
+                addresses,
+                zone,
+                ..
+            } => write!(
+                formatter,
+                "join a node at {} in zone {zone:?} with token {token}",
+                addresses.peer
+            ),
+            Self::DescribeNode {
+                node,
+                addresses,
+                zone,
+                feature_level,
+            } => write!(
+                formatter,
+                "node {node} is at http {}, grpc {} and peer {} in zone {zone:?} with features up to {feature_level}",
+                addresses.http, addresses.grpc, addresses.peer
+            ),
+            Self::SetNodeState {
+                node,
+                state,
+                is_forced,
+            } => {
+                let forced = if *is_forced { ", forced" } else { "" };
+                write!(formatter, "set node {node} {state}{forced}")
+            }
+            Self::SetReplicationFactor { replicas_max } => {
+                write!(formatter, "keep up to {replicas_max} replicas of a group")
+            }
+            Self::RaiseFeatureGate { level } => {
+                write!(formatter, "raise the feature gate to {level}")
+            }
+            Self::MoveGroup { group, target } => {
+                write!(formatter, "move group {group} to nodes {}", list(target))
+            }
+            Self::SettleGroup { group, voters, .. } => {
+                write!(formatter, "group {group} is at nodes {}", list(voters))
+            }
         }
     }
+}
+
+fn list(nodes: &[NodeId]) -> String {
+    let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    nodes.join(",")
 }
 
 /// What a command made.
@@ -242,6 +400,10 @@ pub enum Outcome {
     Goal(GoalId),
     /// A key was added or revoked.
     Key(KeyId),
+    /// A join token was made.
+    JoinToken(JoinTokenId),
+    /// A node joined, or had joined with the same attempt.
+    Node(NodeId),
 }
 
 impl Outcome {

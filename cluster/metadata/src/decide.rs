@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ringtail_proto::{NodeId, SiteId, UnixMillis};
+use ringtail_proto::{GroupId, NodeId, SiteId, UnixMillis};
 
 use crate::{
-    Cluster, ClusterId, Command, Directory, Domain, Goal, GoalCondition, GoalId, Key, KeyId,
-    Limits, MetadataError, Node, NodeAddresses, Outcome, Site, SiteOptions, rows::Head,
+    Cluster, ClusterId, Command, Description, Directory, Domain, Goal, GoalCondition, GoalId,
+    GroupPlacement, JoinToken, JoinTokenId, Key, KeyId, Limits, MetadataError, Node, Outcome, Site,
+    SiteOptions, decide_ring::Joiner, ring_state::RingState, rows::Head,
 };
 use ringtail_ring::SlotTable;
 
@@ -18,6 +19,11 @@ pub(crate) enum Change {
     Site(Arc<Site>),
     Key(Arc<Key>),
     ForgetKey(KeyId),
+    Ring(RingState),
+    ForgetNode(NodeId),
+    Token(Arc<JoinToken>),
+    ForgetToken(JoinTokenId),
+    Placement(GroupId, Arc<GroupPlacement>),
 }
 
 /// What a command brings about.
@@ -27,14 +33,14 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
-    fn unchanged(outcome: Outcome) -> Result<Self, MetadataError> {
+    pub(crate) fn unchanged(outcome: Outcome) -> Result<Self, MetadataError> {
         Ok(Self {
             outcome,
             changes: Vec::new(),
         })
     }
 
-    fn change(outcome: Outcome, change: Change) -> Result<Self, MetadataError> {
+    pub(crate) fn change(outcome: Outcome, change: Change) -> Result<Self, MetadataError> {
         Ok(Self {
             outcome,
             changes: vec![change],
@@ -43,6 +49,14 @@ impl Decision {
 
     fn site(site: Site) -> Result<Self, MetadataError> {
         Self::change(Outcome::Site(site.id), Change::Site(Arc::new(site)))
+    }
+
+    pub(crate) fn node(node: Node) -> Result<Self, MetadataError> {
+        Self::change(Outcome::Done, Change::Node(Arc::new(node)))
+    }
+
+    pub(crate) fn placement(group: GroupId, place: GroupPlacement) -> Result<Self, MetadataError> {
+        Self::change(Outcome::Done, Change::Placement(group, Arc::new(place)))
     }
 }
 
@@ -111,12 +125,63 @@ pub(crate) fn decide(
         Command::RevokeKey { key } => rules.revoke_key(key),
         Command::TouchKeys { used } => rules.touch_keys(&used),
         Command::SettleSites { settled } => rules.settle_sites(&settled),
+        Command::CreateJoinToken {
+            name,
+            secret_hash,
+            expires,
+        } => rules.create_join_token(name, secret_hash, expires),
+        Command::RevokeJoinToken { token } => rules.revoke_join_token(token),
+        Command::JoinNode {
+            token,
+            secret_hash,
+            attempt,
+            addresses,
+            zone,
+            feature_level,
+        } => rules.join_node(Joiner {
+            token,
+            secret_hash,
+            attempt,
+            description: Description {
+                addresses,
+                zone,
+                feature_level,
+            },
+        }),
+        Command::DescribeNode {
+            node,
+            addresses,
+            zone,
+            feature_level,
+        } => rules.describe_node(
+            node,
+            Description {
+                addresses,
+                zone,
+                feature_level,
+            },
+        ),
+        Command::SetNodeState {
+            node,
+            state,
+            is_forced,
+        } => rules.set_node_state(node, state, is_forced),
+        Command::SetReplicationFactor { replicas_max } => {
+            rules.set_replication_factor(replicas_max)
+        }
+        Command::RaiseFeatureGate { level } => rules.raise_feature_gate(level),
+        Command::MoveGroup { group, target } => rules.move_group(group, target),
+        Command::SettleGroup {
+            group,
+            revision,
+            voters,
+        } => rules.settle_group(group, revision, &voters),
     }
 }
 
-struct Rules<'a> {
-    directory: &'a Directory,
-    at: UnixMillis,
+pub(crate) struct Rules<'a> {
+    pub(crate) directory: &'a Directory,
+    pub(crate) at: UnixMillis,
 }
 
 impl Rules<'_> {
@@ -149,30 +214,6 @@ impl Rules<'_> {
             ..Cluster::clone(&*self.cluster()?)
         };
         Decision::change(Outcome::Done, Change::Cluster(Arc::new(cluster)))
-    }
-
-    fn register_node(
-        &self,
-        id: NodeId,
-        addresses: NodeAddresses,
-    ) -> Result<Decision, MetadataError> {
-        let max = self.limits()?.nodes_max;
-        let joined = match self.directory.node(id) {
-            Some(node) if node.addresses == addresses => {
-                return Decision::unchanged(Outcome::Done);
-            }
-            Some(node) => node.joined,
-            None if reaches(self.directory.node_count(), max) => {
-                return Err(MetadataError::TooManyNodes { max });
-            }
-            None => self.at,
-        };
-        let node = Node {
-            id,
-            joined,
-            addresses,
-        };
-        Decision::change(Outcome::Done, Change::Node(Arc::new(node)))
     }
 
     fn add_site(
@@ -344,13 +385,13 @@ impl Rules<'_> {
         })
     }
 
-    fn cluster(&self) -> Result<Arc<Cluster>, MetadataError> {
+    pub(crate) fn cluster(&self) -> Result<Arc<Cluster>, MetadataError> {
         self.directory
             .cluster()
             .ok_or(MetadataError::NotInitialised)
     }
 
-    fn limits(&self) -> Result<Limits, MetadataError> {
+    pub(crate) fn limits(&self) -> Result<Limits, MetadataError> {
         Ok(self.cluster()?.limits)
     }
 
@@ -390,6 +431,6 @@ fn newest_of<K: Ord + Copy, V: Ord + Copy>(values: &[(K, V)]) -> BTreeMap<K, V> 
     newest
 }
 
-fn reaches(count: usize, max: u32) -> bool {
+pub(crate) fn reaches(count: usize, max: u32) -> bool {
     count >= max as usize
 }

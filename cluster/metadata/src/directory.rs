@@ -1,20 +1,23 @@
 //! What every request asks: which site, which key, which group.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
 };
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use parking_lot::Mutex;
 use ringtail_proto::{GroupId, NodeId, SiteId, UnixMillis};
 use ringtail_ring::SlotTable;
 
 use crate::{
-    Cluster, Domain, Key, KeyId, KeyRefusal, MetadataError, Node, Secret, SecretHash, Site,
+    Cluster, Domain, GroupPlacement, JoinToken, JoinTokenId, Key, KeyId, KeyRefusal, MetadataError,
+    Node, Secret, SecretHash, Site,
+    placement_map::{PlacementMap, placement_of},
+    ring_state::RingState,
     settings::{SettingsPush, settings_of},
     sharded::Sharded,
 };
@@ -32,11 +35,19 @@ const NEVER: i64 = i64::MIN;
 /// The replicated metadata as this node knows it. Reads take one short shard lock; a change touches only its own
 /// entries, however many sites there are.
 pub struct Directory {
+    /// Replaced as a whole when another node's state is received.
+    tables: ArcSwap<Tables>,
+}
+
+struct Tables {
     sites: Sharded<SiteId, Arc<Site>>,
     domains: Sharded<Domain, Arc<Site>>,
     keys: Sharded<KeyId, KeyEntry>,
     secrets: Sharded<SecretHash, KeyId>,
-    nodes: Sharded<NodeId, Arc<Node>>,
+    ring: Mutex<RingTables>,
+    nodes: ArcSwap<Vec<Arc<Node>>>,
+    tokens: ArcSwap<Vec<Arc<JoinToken>>>,
+    placement: ArcSwap<PlacementMap>,
     cluster: ArcSwapOption<Cluster>,
     slots: ArcSwap<SlotTable>,
     awaiting_settings: Mutex<BTreeSet<SiteId>>,
@@ -45,14 +56,26 @@ pub struct Directory {
     key_count: AtomicUsize,
 }
 
-impl Directory {
-    pub(crate) fn new() -> Self {
+/// What the small tables are made of; few entries that seldom change.
+#[derive(Clone, Default)]
+struct RingTables {
+    state: RingState,
+    nodes: BTreeMap<NodeId, Arc<Node>>,
+    tokens: BTreeMap<JoinTokenId, Arc<JoinToken>>,
+    placements: BTreeMap<GroupId, Arc<GroupPlacement>>,
+}
+
+impl Tables {
+    fn new() -> Self {
         Self {
             sites: Sharded::new(),
             domains: Sharded::new(),
             keys: Sharded::new(),
             secrets: Sharded::new(),
-            nodes: Sharded::new(),
+            ring: Mutex::default(),
+            nodes: ArcSwap::default(),
+            tokens: ArcSwap::default(),
+            placement: ArcSwap::default(),
             cluster: ArcSwapOption::empty(),
             slots: ArcSwap::from_pointee(
                 SlotTable::even(1).expect("a ring of one partition is possible"),
@@ -62,11 +85,37 @@ impl Directory {
             key_count: AtomicUsize::new(0),
         }
     }
+}
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        Self {
+            tables: ArcSwap::from_pointee(Tables::new()),
+        }
+    }
+
+    fn tables(&self) -> Guard<Arc<Tables>> {
+        self.tables.load()
+    }
+
+    /// Shows another state from now on, whole. Uses of keys that are not written yet stay noted.
+    pub(crate) fn become_like(&self, other: Self) {
+        let next = other.tables.load_full();
+        for entry in self.tables().keys.values() {
+            if let Some(kept) = next.keys.get(&entry.key.id) {
+                let used = entry.used.load(Ordering::Relaxed);
+                kept.used.fetch_max(used, Ordering::Relaxed);
+            }
+        }
+        self.tables.store(next);
+    }
 
     /// The site of a domain or alias, in any case, with blanks around it.
     #[must_use]
     pub fn site_by_domain(&self, domain: &str) -> Option<Arc<Site>> {
-        self.domains.get(Domain::normalise(domain).as_ref())
+        self.tables()
+            .domains
+            .get(Domain::normalise(domain).as_ref())
     }
 
     /// The site of a domain, once events of it may be logged: its partition's log holds its settings.
@@ -78,13 +127,13 @@ impl Directory {
     /// The site of this id.
     #[must_use]
     pub fn site(&self, site: SiteId) -> Option<Arc<Site>> {
-        self.sites.get(&site)
+        self.tables().sites.get(&site)
     }
 
     /// All sites by id; for lists, not for requests.
     #[must_use]
     pub fn sites(&self) -> Vec<Arc<Site>> {
-        let mut sites = self.sites.values();
+        let mut sites = self.tables().sites.values();
         sites.sort_unstable_by_key(|site| site.id);
         sites
     }
@@ -92,7 +141,7 @@ impl Directory {
     /// The number of sites.
     #[must_use]
     pub fn site_count(&self) -> usize {
-        self.site_count.load(Ordering::Relaxed)
+        self.tables().site_count.load(Ordering::Relaxed)
     }
 
     /// The key of a secret that a client sent, and notes its use.
@@ -104,9 +153,10 @@ impl Directory {
             return Err(KeyRefusal::Unknown);
         }
         let entry = self
+            .tables()
             .secrets
             .get(&SecretHash::of(secret))
-            .and_then(|key| self.keys.get(&key))
+            .and_then(|key| self.tables().keys.get(&key))
             .ok_or(KeyRefusal::Unknown)?;
         if entry.key.is_revoked {
             return Err(KeyRefusal::Revoked(entry.key.id));
@@ -121,19 +171,20 @@ impl Directory {
     /// The key of this id, with its last use.
     #[must_use]
     pub fn key(&self, key: KeyId) -> Option<Arc<Key>> {
-        self.keys.get(&key).map(KeyEntry::with_last_use)
+        self.tables().keys.get(&key).map(KeyEntry::with_last_use)
     }
 
     /// The key whose secret has this hash, even when it is revoked or has expired.
     #[must_use]
     pub fn key_of_hash(&self, hash: &SecretHash) -> Option<KeyId> {
-        self.secrets.get(hash)
+        self.tables().secrets.get(hash)
     }
 
     /// All keys by id, with their last use.
     #[must_use]
     pub fn keys(&self) -> Vec<Arc<Key>> {
         let mut keys: Vec<_> = self
+            .tables()
             .keys
             .values()
             .into_iter()
@@ -146,13 +197,13 @@ impl Directory {
     /// The number of keys, revoked ones included.
     #[must_use]
     pub fn key_count(&self) -> usize {
-        self.key_count.load(Ordering::Relaxed)
+        self.tables().key_count.load(Ordering::Relaxed)
     }
 
     /// Uses that are not written yet, at most `max` of them.
     #[must_use]
     pub fn unwritten_uses(&self, max: usize) -> Vec<(KeyId, UnixMillis)> {
-        let entries = self.keys.values();
+        let entries = self.tables().keys.values();
         let uses = entries.iter().filter_map(|entry| {
             let used = entry.used.load(Ordering::Relaxed);
             let written = entry.key.last_used.map_or(NEVER, |time| time.0);
@@ -161,36 +212,71 @@ impl Directory {
         uses.take(max).collect()
     }
 
-    /// All nodes by id.
+    /// All nodes by id, those that left included.
     #[must_use]
     pub fn nodes(&self) -> Vec<Arc<Node>> {
-        let mut nodes = self.nodes.values();
-        nodes.sort_unstable_by_key(|node| node.id);
-        nodes
+        self.tables().nodes.load().to_vec()
     }
 
     /// The node of this id.
     #[must_use]
     pub fn node(&self, node: NodeId) -> Option<Arc<Node>> {
-        self.nodes.get(&node)
+        let tables = self.tables();
+        let nodes = tables.nodes.load();
+        let place = nodes.binary_search_by_key(&node, |node| node.id).ok()?;
+        nodes.get(place).cloned()
+    }
+
+    /// Join tokens by id, used and expired ones included.
+    #[must_use]
+    pub fn join_tokens(&self) -> Vec<Arc<JoinToken>> {
+        self.tables().tokens.load().to_vec()
+    }
+
+    /// Where each group is and where it should be, the metadata group included; empty before the first node is
+    /// registered.
+    #[must_use]
+    pub fn placement(&self) -> Arc<PlacementMap> {
+        self.tables().placement.load_full()
+    }
+
+    /// The most replicas of a group: 1, 3 or 5.
+    #[must_use]
+    pub fn replicas_max(&self) -> usize {
+        usize::from(self.ring_state().replicas_max)
+    }
+
+    /// The newest feature that every node of the ring knows: what may be written, whoever has to read it.
+    #[must_use]
+    pub fn feature_level(&self) -> u32 {
+        let tables = self.tables();
+        let nodes = tables.nodes.load();
+        let members = nodes.iter().filter(|node| node.is_member());
+        members.map(|node| node.feature_level).min().unwrap_or(0)
+    }
+
+    /// What a binary has to know to be in the ring: what has been written, so that it has to be read.
+    #[must_use]
+    pub fn feature_gate(&self) -> u32 {
+        self.ring_state().feature_gate
     }
 
     /// The ring; none before it is made.
     #[must_use]
     pub fn cluster(&self) -> Option<Arc<Cluster>> {
-        self.cluster.load_full()
+        self.tables().cluster.load_full()
     }
 
     /// Which group each slot of the site space belongs to.
     #[must_use]
     pub fn slots(&self) -> Arc<SlotTable> {
-        self.slots.load_full()
+        self.tables().slots.load_full()
     }
 
     /// The group of a site.
     #[must_use]
     pub fn group_of(&self, site: SiteId) -> GroupId {
-        self.slots.load().group_of(site)
+        self.tables().slots.load().group_of(site)
     }
 
     /// Settings that the partitions' logs lack, oldest sites first, at most `max` of them.
@@ -203,6 +289,7 @@ impl Directory {
     /// When a site's zone is not in this binary's database.
     pub fn settings_to_push(&self, max: usize) -> Result<Vec<SettingsPush>, MetadataError> {
         let sites: Vec<_> = self
+            .tables()
             .awaiting_settings
             .lock()
             .iter()
@@ -219,23 +306,26 @@ impl Directory {
     /// The number of sites whose settings wait to be pushed.
     #[must_use]
     pub fn awaiting_settings_count(&self) -> usize {
-        self.awaiting_settings.lock().len()
+        self.tables().awaiting_settings.lock().len()
     }
 
     pub(crate) fn put_site(&self, site: Arc<Site>) {
-        let former = self.sites.insert(site.id, Arc::clone(&site));
+        let former = self.tables().sites.insert(site.id, Arc::clone(&site));
         if former.is_none() {
-            self.site_count.fetch_add(1, Ordering::Relaxed);
+            self.tables().site_count.fetch_add(1, Ordering::Relaxed);
         }
         for domain in site.domains() {
-            self.domains.insert(domain.clone(), Arc::clone(&site));
+            self.tables()
+                .domains
+                .insert(domain.clone(), Arc::clone(&site));
         }
         for domain in former.iter().flat_map(|former| former.domains()) {
             if !site.domains().any(|kept| kept == domain) {
-                self.domains.remove(domain);
+                self.tables().domains.remove(domain);
             }
         }
-        let mut awaiting = self.awaiting_settings.lock();
+        let tables = self.tables();
+        let mut awaiting = tables.awaiting_settings.lock();
         if site.awaits_settings() {
             awaiting.insert(site.id);
         } else {
@@ -245,43 +335,111 @@ impl Directory {
 
     pub(crate) fn put_key(&self, key: Arc<Key>) {
         let written = key.last_used.map_or(NEVER, |time| time.0);
-        let former = self.keys.get(&key.id);
+        let former = self.tables().keys.get(&key.id);
         let used = match &former {
             Some(former) => Arc::clone(&former.used),
             None => Arc::new(AtomicI64::new(NEVER)),
         };
         used.fetch_max(written, Ordering::Relaxed);
         let (id, hash) = (key.id, key.secret_hash);
-        self.keys.insert(id, KeyEntry { key, used });
-        self.secrets.insert(hash, id);
+        self.tables().keys.insert(id, KeyEntry { key, used });
+        self.tables().secrets.insert(hash, id);
         if former.is_none() {
-            self.key_count.fetch_add(1, Ordering::Relaxed);
+            self.tables().key_count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn forget_key(&self, key: KeyId) {
-        if let Some(former) = self.keys.remove(&key) {
-            self.secrets.remove(&former.key.secret_hash);
-            self.key_count.fetch_sub(1, Ordering::Relaxed);
+        if let Some(former) = self.tables().keys.remove(&key) {
+            self.tables().secrets.remove(&former.key.secret_hash);
+            self.tables().key_count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// The key as it is stored, without uses that are not written yet.
     pub(crate) fn stored_key(&self, key: KeyId) -> Option<Arc<Key>> {
-        self.keys.get(&key).map(|entry| entry.key)
+        self.tables().keys.get(&key).map(|entry| entry.key)
+    }
+
+    /// Nodes that did not leave.
+    pub(crate) fn member_count(&self) -> usize {
+        let tables = self.tables();
+        let nodes = tables.nodes.load();
+        nodes.iter().filter(|node| node.is_member()).count()
+    }
+
+    pub(crate) fn ring_state(&self) -> RingState {
+        self.tables().ring.lock().state
+    }
+
+    pub(crate) fn join_token(&self, token: JoinTokenId) -> Option<Arc<JoinToken>> {
+        self.tables().ring.lock().tokens.get(&token).cloned()
+    }
+
+    pub(crate) fn put_ring_state(&self, state: RingState) {
+        self.tables().ring.lock().state = state;
     }
 
     pub(crate) fn put_node(&self, node: Arc<Node>) {
-        self.nodes.insert(node.id, node);
+        let tables = self.tables();
+        tables.ring.lock().nodes.insert(node.id, node);
+        tables.show_nodes();
     }
 
-    pub(crate) fn node_count(&self) -> usize {
-        self.nodes.len()
+    pub(crate) fn forget_node(&self, node: NodeId) {
+        let tables = self.tables();
+        tables.ring.lock().nodes.remove(&node);
+        tables.show_nodes();
+    }
+
+    pub(crate) fn put_token(&self, token: Arc<JoinToken>) {
+        let tables = self.tables();
+        tables.ring.lock().tokens.insert(token.id, token);
+        tables.show_tokens();
+    }
+
+    pub(crate) fn forget_token(&self, token: JoinTokenId) {
+        let tables = self.tables();
+        tables.ring.lock().tokens.remove(&token);
+        tables.show_tokens();
+    }
+
+    /// Takes groups' places and shows them together.
+    pub(crate) fn put_placements(
+        &self,
+        placements: impl IntoIterator<Item = (GroupId, Arc<GroupPlacement>)>,
+    ) {
+        let tables = self.tables();
+        tables.ring.lock().placements.extend(placements);
+        tables.show_placement();
     }
 
     pub(crate) fn put_cluster(&self, cluster: Arc<Cluster>) {
-        self.slots.store(Arc::new(cluster.slots.clone()));
-        self.cluster.store(Some(cluster));
+        let tables = self.tables();
+        tables.slots.store(Arc::new(cluster.slots.clone()));
+        tables.cluster.store(Some(cluster));
+        tables.show_placement();
+    }
+}
+
+/// Readers see each of the small tables as one value.
+impl Tables {
+    fn show_nodes(&self) {
+        let nodes = self.ring.lock().nodes.values().cloned().collect();
+        self.nodes.store(Arc::new(nodes));
+        self.show_placement();
+    }
+
+    fn show_tokens(&self) {
+        let tokens = self.ring.lock().tokens.values().cloned().collect();
+        self.tokens.store(Arc::new(tokens));
+    }
+
+    fn show_placement(&self) {
+        let groups = self.cluster.load().as_ref().map(|cluster| cluster.groups);
+        let ring = self.ring.lock();
+        let placement = placement_of(groups, ring.nodes.values(), &ring.placements);
+        self.placement.store(Arc::new(placement));
     }
 }
 

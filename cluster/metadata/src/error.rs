@@ -1,11 +1,12 @@
 //! Why a command was not carried out.
 
-use ringtail_proto::{ErrorKind, NodeId, SiteId};
+use ringtail_proto::{ErrorKind, GroupId, NodeId, SiteId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use crate::{ClusterId, Domain, GoalId, KeyId};
+use crate::{ClusterId, Domain, GoalId, JoinTokenId, KeyId, NodeState};
 
-/// Why a command was not carried out. A refusal by the state travels back in the reply of the log entry.
+/// Why a command was not carried out. A refusal by the state travels back in the reply of the log entry and stays in the
+/// audit log: the order of the variants is stored, only append to them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum MetadataError {
     /// The domain belongs to a site, as its name or as an alias.
@@ -151,6 +152,134 @@ pub enum MetadataError {
         /// What the store said.
         message: String,
     },
+    /// No token has this id and this secret, or it was revoked.
+    #[error("join token {token} is unknown")]
+    UnknownJoinToken {
+        /// The id.
+        token: JoinTokenId,
+    },
+    /// The token lasts no longer.
+    #[error("join token {token} has expired")]
+    JoinTokenExpired {
+        /// The token.
+        token: JoinTokenId,
+        /// When.
+        expires: UnixMillis,
+    },
+    /// A node joined with the token before.
+    #[error("join token {token} was used by node {node}")]
+    JoinTokenUsed {
+        /// The token.
+        token: JoinTokenId,
+        /// That node.
+        node: NodeId,
+    },
+    /// The ring has as many good tokens as it may.
+    #[error("there are {max} join tokens already, the most there may be; revoke one first")]
+    TooManyJoinTokens {
+        /// The limit.
+        max: u32,
+    },
+    /// Another node of the ring answers there.
+    #[error("address {address} belongs to node {node}")]
+    AddressTaken {
+        /// The address.
+        address: String,
+        /// Its node.
+        node: NodeId,
+    },
+    /// The binary is older than the ring.
+    #[error("the binary knows features up to {level}, the ring needs {needed}")]
+    FeatureLevelTooLow {
+        /// What the binary knows.
+        level: u32,
+        /// What the ring needs.
+        needed: u32,
+    },
+    /// The gate would shut a node of the ring out.
+    #[error("node {node} knows features up to {level} only")]
+    FeatureGateTooHigh {
+        /// A node that knows less.
+        node: NodeId,
+        /// What it knows.
+        level: u32,
+    },
+    /// The node is gone for good.
+    #[error("node {node} has left the ring")]
+    NodeLeft {
+        /// The node.
+        node: NodeId,
+    },
+    /// There is no way from one state to the other.
+    #[error("node {node} is {from}, it cannot become {to}")]
+    NodeStateUnreachable {
+        /// The node.
+        node: NodeId,
+        /// What it is.
+        from: NodeState,
+        /// What it should become.
+        to: NodeState,
+    },
+    /// Nobody would be left to hold anything.
+    #[error("node {node} is the last active one")]
+    LastActiveNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node has replicas that have to move first.
+    #[error("node {node} still holds {groups} groups, group {first} among them; drain it first")]
+    NodeHoldsGroups {
+        /// The node.
+        node: NodeId,
+        /// How many.
+        groups: u32,
+        /// One of them.
+        first: GroupId,
+    },
+    /// Without the node, a group could never again agree on anything.
+    #[error(
+        "without node {node}, {remaining} of {voters} voters of group {group} would be left, fewer than a majority"
+    )]
+    QuorumLost {
+        /// The node.
+        node: NodeId,
+        /// A group that needs it.
+        group: GroupId,
+        /// Voters that would be left.
+        remaining: u32,
+        /// Voters of the group.
+        voters: u32,
+    },
+    /// More replicas than there are nodes for them.
+    #[error("{replicas} replicas need as many active nodes, there are {nodes}")]
+    TooFewNodes {
+        /// What was asked for.
+        replicas: u32,
+        /// Active nodes.
+        nodes: u32,
+    },
+    /// No group has this id.
+    #[error("there is no group {group}")]
+    UnknownGroup {
+        /// The id.
+        group: GroupId,
+    },
+    /// Groups go to active nodes only.
+    #[error("node {node} is {state}, groups are not sent there")]
+    NodeNotActive {
+        /// The node.
+        node: NodeId,
+        /// What it is.
+        state: NodeState,
+    },
+    /// The group has been sent elsewhere since.
+    #[error("group {group} is on its move {revision} by now")]
+    MoveOutdated {
+        /// The group.
+        group: GroupId,
+        /// Its present move.
+        revision: u64,
+    },
 }
 
 impl MetadataError {
@@ -161,10 +290,25 @@ impl MetadataError {
             Self::SiteExists { .. }
             | Self::GoalExists { .. }
             | Self::KeyExists { .. }
-            | Self::AlreadyInitialised { .. } => ErrorKind::Conflict,
+            | Self::AlreadyInitialised { .. }
+            | Self::AddressTaken { .. }
+            | Self::FeatureLevelTooLow { .. }
+            | Self::FeatureGateTooHigh { .. }
+            | Self::NodeLeft { .. }
+            | Self::NodeStateUnreachable { .. }
+            | Self::LastActiveNode { .. }
+            | Self::NodeHoldsGroups { .. }
+            | Self::QuorumLost { .. }
+            | Self::TooFewNodes { .. }
+            | Self::NodeNotActive { .. }
+            | Self::MoveOutdated { .. } => ErrorKind::Conflict,
+            Self::UnknownJoinToken { .. }
+            | Self::JoinTokenExpired { .. }
+            | Self::JoinTokenUsed { .. } => ErrorKind::Unauthenticated,
             Self::UnknownSite { .. }
             | Self::UnknownGoal { .. }
             | Self::UnknownKey { .. }
+            | Self::UnknownGroup { .. }
             | Self::UnknownNode { .. } => ErrorKind::NotFound,
             Self::InvalidDomain { .. }
             | Self::InvalidTimezone { .. }
@@ -173,6 +317,7 @@ impl MetadataError {
             | Self::TooManyAliases { .. }
             | Self::TooManyGoals { .. }
             | Self::TooManyKeys { .. }
+            | Self::TooManyJoinTokens { .. }
             | Self::TooManyNodes { .. } => ErrorKind::TooLarge,
             Self::NotInitialised | Self::Unavailable { .. } => ErrorKind::Unavailable,
             Self::StorageFull { .. } => ErrorKind::StorageFull,

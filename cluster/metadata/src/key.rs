@@ -168,7 +168,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-fn hex_of(bytes: &[u8]) -> String {
+pub(crate) fn hex_of(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes
         .iter()

@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use ringtail_checkpoint::{GroupBatch, GroupSnapshot, GroupStore};
-use ringtail_proto::{LogIndex, UnixMillis};
+use ringtail_proto::{GroupId, LogIndex, UnixMillis};
 use ringtail_raft::{Body, Committed, Floor, LogPosition, Machine, MachineError};
 use tokio::sync::watch;
 
 use crate::{
-    AuditRecord, Cluster, Directory, Entry, Key, MetadataError, Node, Outcome, Site,
+    AuditRecord, Cluster, Directory, Entry, GroupPlacement, JoinToken, Key, MetadataError, Outcome,
+    Site,
     decide::{Change, decide},
+    ring_state::RingState,
     rows::{self, Family, Head},
     versioned::encode,
 };
@@ -97,10 +99,16 @@ impl MetadataMachine {
         };
         let first = next.saturating_sub(max as u64);
         let mut records = Vec::new();
-        rows::read_family(&*snapshot, "audit row", Family::Audit, first, |record| {
-            records.push(record);
-            ControlFlow::Continue(())
-        })?;
+        rows::read_family(
+            &*snapshot,
+            "audit row",
+            Family::Audit,
+            first,
+            |_, record| {
+                records.push(record);
+                ControlFlow::Continue(())
+            },
+        )?;
         records.reverse();
         Ok(records)
     }
@@ -185,8 +193,28 @@ impl MetadataMachine {
                 self.directory.put_cluster(cluster);
             }
             Change::Node(node) => {
-                batch.put(&rows::node_row(node.id), encode(&*node));
+                batch.put(&rows::node_row(node.id), rows::node_to_row(&node));
                 self.directory.put_node(node);
+            }
+            Change::ForgetNode(node) => {
+                batch.remove(&rows::node_row(node));
+                self.directory.forget_node(node);
+            }
+            Change::Ring(ring) => {
+                batch.put(&rows::RING, encode(&ring));
+                self.directory.put_ring_state(ring);
+            }
+            Change::Token(token) => {
+                batch.put(&rows::token_row(token.id), encode(&*token));
+                self.directory.put_token(token);
+            }
+            Change::ForgetToken(token) => {
+                batch.remove(&rows::token_row(token));
+                self.directory.forget_token(token);
+            }
+            Change::Placement(group, place) => {
+                batch.put(&rows::placement_row(group), encode(&*place));
+                self.directory.put_placements([(group, place)]);
             }
             Change::Site(site) => {
                 batch.put(&rows::site_row(site.id), encode(&*site));
@@ -233,20 +261,35 @@ impl Machine for MetadataMachine {
     }
 }
 
-fn load(snapshot: &dyn GroupSnapshot, directory: &Directory) -> Result<(), MetadataError> {
+pub(crate) fn load(
+    snapshot: &dyn GroupSnapshot,
+    directory: &Directory,
+) -> Result<(), MetadataError> {
     if let Some(cluster) = rows::read::<Cluster>(snapshot, "cluster row", &rows::CLUSTER)? {
         directory.put_cluster(Arc::new(cluster));
     }
-    rows::read_family::<Site>(snapshot, "site row", Family::Sites, 0, |site| {
+    if let Some(ring) = rows::read::<RingState>(snapshot, "ring row", &rows::RING)? {
+        directory.put_ring_state(ring);
+    }
+    rows::read_family::<Site>(snapshot, "site row", Family::Sites, 0, |_, site| {
         directory.put_site(Arc::new(site));
         ControlFlow::Continue(())
     })?;
-    rows::read_family::<Key>(snapshot, "key row", Family::Keys, 0, |key| {
+    rows::read_family::<Key>(snapshot, "key row", Family::Keys, 0, |_, key| {
         directory.put_key(Arc::new(key));
         ControlFlow::Continue(())
     })?;
-    rows::read_family::<Node>(snapshot, "node row", Family::Nodes, 0, |node| {
-        directory.put_node(Arc::new(node));
+    rows::read_nodes(snapshot, |node| directory.put_node(Arc::new(node)))?;
+    rows::read_family::<JoinToken>(snapshot, "token row", Family::Tokens, 0, |_, token| {
+        directory.put_token(Arc::new(token));
         ControlFlow::Continue(())
-    })
+    })?;
+    let mut placements = Vec::new();
+    let family = Family::Placements;
+    rows::read_family::<GroupPlacement>(snapshot, "group row", family, 0, |group, place| {
+        placements.push((GroupId(group as u32), Arc::new(place)));
+        ControlFlow::Continue(())
+    })?;
+    directory.put_placements(placements);
+    Ok(())
 }

@@ -1,18 +1,26 @@
 //! The handle through which a node reads and changes the metadata.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use ringtail_checkpoint::CheckpointStore;
-use ringtail_proto::{ErrorKind, LogIndex, SiteId, UnixMillis};
-use ringtail_raft::{Group, RaftError};
+use ringtail_proto::{LogIndex, SiteId, UnixMillis};
 use tokio::sync::watch;
 
 use crate::{
-    AuditRecord, Command, Directory, Domain, Entry, Key, MetadataError, MetadataMachine, Outcome,
-    Scope, Secret, Site,
+    AuditRecord, Command, Consensus, Directory, Domain, Entry, Key, LeaderLink, MetadataError,
+    MetadataMachine, Outcome, Scope, Secret, Site, Written,
+    ask::{Ask, from_raft},
+    leader_link::NoLink,
     validate::{HOUSEKEEPING_ROWS_MAX, validate, validate_reason},
     zone,
 };
+
+/// The largest entry that a peer may send: many times the largest command.
+pub const ENTRY_BYTES_MAX: usize = 1 << 20;
+
+/// How long a change or a read may wait for a leader. Default 10 s: a few elections.
+pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Who asks for a change: a key, a user, or the node itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,26 +62,48 @@ pub struct NewKey {
 /// Reads and changes the metadata of the ring.
 #[derive(Clone)]
 pub struct Metadata {
-    group: Group,
-    machine: Arc<MetadataMachine>,
-    seams: Arc<dyn Seams>,
+    pub(crate) group: Arc<dyn Consensus>,
+    pub(crate) machine: Arc<MetadataMachine>,
+    pub(crate) seams: Arc<dyn Seams>,
+    pub(crate) link: Arc<dyn LeaderLink>,
+    pub(crate) deadline: Duration,
 }
 
 impl Metadata {
-    /// A handle on group 0, opened with this machine.
+    /// A handle on group 0, opened with this machine. It reaches no other node until it is given a link.
     #[must_use]
-    pub fn new(group: Group, machine: Arc<MetadataMachine>, seams: Arc<dyn Seams>) -> Self {
+    pub fn new(
+        group: impl Consensus,
+        machine: Arc<MetadataMachine>,
+        seams: Arc<dyn Seams>,
+    ) -> Self {
         Self {
-            group,
+            group: Arc::new(group),
             machine,
             seams,
+            link: Arc::new(NoLink),
+            deadline: DEADLINE,
         }
     }
 
-    /// Carries a command out; once it returns, [`Self::directory`] shows what it did.
+    /// The same handle with a way to the leader when that is another node.
+    #[must_use]
+    pub fn with_link(self, link: Arc<dyn LeaderLink>) -> Self {
+        Self { link, ..self }
+    }
+
+    /// The same handle with another bound on how long a change or a read may take.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// Carries a command out, wherever the leader is; once it returns, [`Self::directory`] of this node shows what it
+    /// did.
     ///
     /// # Errors
     /// Why it was refused, or why it did not reach the log; see [`MetadataError::may_still_commit`].
+    /// [`MetadataError::Unavailable`] when no leader was found in time.
     pub async fn execute(
         &self,
         command: Command,
@@ -88,13 +118,56 @@ impl Metadata {
             why: why.to_owned(),
             command,
         };
-        let proposal = self
-            .group
-            .propose(entry.to_log())
-            .await
-            .map_err(from_raft)?;
-        let applied = proposal.applied().await.map_err(from_raft)?;
-        Outcome::from_reply(&applied.reply)
+        let ask = Ask::Write {
+            is_repeatable: entry.command.is_repeatable(),
+            entry: entry.to_log(),
+        };
+        let written = self.ask(&ask).await?;
+        Outcome::from_reply(&written.reply)
+    }
+
+    /// Waits until this node knows everything that was acknowledged anywhere before the call.
+    ///
+    /// # Errors
+    /// [`MetadataError::Unavailable`] when no leader was found in time.
+    pub async fn read_barrier(&self) -> Result<(), MetadataError> {
+        self.ask(&Ask::Read).await.map(drop)
+    }
+
+    /// Proposes what another node has sent; only the leader can, and nothing is passed on from here.
+    ///
+    /// The time of the entry becomes this node's: of all clocks of the ring, only leaders' count.
+    ///
+    /// # Errors
+    /// When it is not an entry, nothing that this ring takes, or this node does not lead.
+    pub async fn propose_for_peer(&self, entry: Bytes) -> Result<Written, MetadataError> {
+        if entry.len() > ENTRY_BYTES_MAX {
+            let reason = format!(
+                "it has {} bytes, {ENTRY_BYTES_MAX} are allowed",
+                entry.len()
+            );
+            return Err(MetadataError::invalid("entry", reason));
+        }
+        let mut entry = Entry::from_log(&entry)?;
+        validate_reason(&entry.who, &entry.why)?;
+        validate(&entry.command)?;
+        entry.at = self.seams.now();
+        let written = self.group.propose(entry.to_log()).await;
+        written.map_err(from_raft)
+    }
+
+    /// Up to where a peer has to have applied to know everything that was acknowledged before; only the leader knows.
+    ///
+    /// # Errors
+    /// When this node does not lead.
+    pub async fn read_index_for_peer(&self) -> Result<LogIndex, MetadataError> {
+        self.group.read_index().await.map_err(from_raft)
+    }
+
+    /// True when this node leads group 0, as far as it knows.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.group.is_leader()
     }
 
     /// Adds a site; the zone's name may be in any case.
@@ -270,21 +343,9 @@ impl Metadata {
     }
 }
 
-fn unexpected(outcome: Outcome) -> MetadataError {
+pub(crate) fn unexpected(outcome: Outcome) -> MetadataError {
     MetadataError::unreadable(
         "metadata reply",
         format!("{outcome:?} answers another command"),
     )
-}
-
-fn from_raft(error: RaftError) -> MetadataError {
-    let message = error.to_string();
-    if error.may_commit() {
-        return MetadataError::InDoubt { message };
-    }
-    match error.kind() {
-        ErrorKind::StorageFull => MetadataError::StorageFull { message },
-        ErrorKind::Unavailable => MetadataError::Unavailable { message },
-        _ => MetadataError::Storage { message },
-    }
 }

@@ -7,7 +7,10 @@
 //! | `cluster` | the ring |
 //! | `site/` id | a site |
 //! | `key/` id | a key |
-//! | `node/` id | a node |
+//! | `node/` id | a node, in its second version since nodes have peers |
+//! | `ring` | last node and token, replication factor, feature gate; absent in a ring that never had a second node |
+//! | `token/` id | a join token |
+//! | `group/` id | where a group is; absent while it is where the ring began, on its first node alone |
 //! | `audit/` number | a record of the audit log |
 //!
 //! Ids are eight bytes, big-endian. Each value is a version byte, then postcard; `membership` is a version byte, then
@@ -17,20 +20,26 @@ use std::ops::ControlFlow;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ringtail_checkpoint::{GroupKey, GroupSnapshot};
-use ringtail_proto::{NodeId, SiteId, UnixMillis};
+use ringtail_proto::{GroupId, NodeId, SiteId, UnixMillis};
 use ringtail_raft::LogPosition;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{KeyId, MetadataError, versioned};
+use crate::{JoinTokenId, KeyId, MetadataError, Node, node, versioned};
 
 pub(crate) const HEAD: GroupKey = GroupKey::named("head");
 pub(crate) const MEMBERSHIP: GroupKey = GroupKey::named("membership");
 pub(crate) const CLUSTER: GroupKey = GroupKey::named("cluster");
+pub(crate) const RING: GroupKey = GroupKey::named("ring");
 
 const SITE: &[u8] = b"site/";
 const KEY: &[u8] = b"key/";
 const NODE: &[u8] = b"node/";
+const TOKEN: &[u8] = b"token/";
+const PLACEMENT: &[u8] = b"group/";
 const AUDIT: &[u8] = b"audit/";
+
+/// The version of a node's row since nodes have peers.
+const NODE_VERSION: u8 = 2;
 
 /// The row that every batch writes: what has been applied, and what comes next.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +97,14 @@ pub(crate) fn node_row(node: NodeId) -> GroupKey {
     numbered(NODE, node.0)
 }
 
+pub(crate) fn token_row(token: JoinTokenId) -> GroupKey {
+    numbered(TOKEN, token.0)
+}
+
+pub(crate) fn placement_row(group: GroupId) -> GroupKey {
+    numbered(PLACEMENT, u64::from(group.0))
+}
+
 pub(crate) fn audit_row(number: u64) -> GroupKey {
     numbered(AUDIT, number)
 }
@@ -98,6 +115,8 @@ pub(crate) enum Family {
     Sites,
     Keys,
     Nodes,
+    Tokens,
+    Placements,
     Audit,
 }
 
@@ -107,6 +126,8 @@ impl Family {
             Self::Sites => SITE,
             Self::Keys => KEY,
             Self::Nodes => NODE,
+            Self::Tokens => TOKEN,
+            Self::Placements => PLACEMENT,
             Self::Audit => AUDIT,
         }
     }
@@ -130,25 +151,66 @@ pub(crate) fn read_family<T: DeserializeOwned>(
     what: &str,
     family: Family,
     first: u64,
-    mut visit: impl FnMut(T) -> ControlFlow<()>,
+    visit: impl FnMut(u64, T) -> ControlFlow<()>,
+) -> Result<(), MetadataError> {
+    let decode = |value: &[u8]| versioned::decode(what, value);
+    read_family_with(snapshot, family, first, decode, visit)
+}
+
+/// Reads all nodes, of either version.
+pub(crate) fn read_nodes(
+    snapshot: &dyn GroupSnapshot,
+    mut visit: impl FnMut(Node),
+) -> Result<(), MetadataError> {
+    read_family_with(snapshot, Family::Nodes, 0, node_from_row, |_, node| {
+        visit(node);
+        ControlFlow::Continue(())
+    })
+}
+
+fn read_family_with<T>(
+    snapshot: &dyn GroupSnapshot,
+    family: Family,
+    first: u64,
+    decode: impl Fn(&[u8]) -> Result<T, MetadataError>,
+    mut visit: impl FnMut(u64, T) -> ControlFlow<()>,
 ) -> Result<(), MetadataError> {
     let mut fault = None;
     let from = numbered(family.prefix(), first);
     let to = numbered(family.prefix(), u64::MAX);
     snapshot
-        .range(
-            &from,
-            &to,
-            &mut |_, value| match versioned::decode(what, &value) {
-                Ok(row) => visit(row),
-                Err(error) => {
-                    fault = Some(error);
-                    ControlFlow::Break(())
-                }
-            },
-        )
+        .range(&from, &to, &mut |key, value| match decode(&value) {
+            Ok(row) => visit(number_of(&key), row),
+            Err(error) => {
+                fault = Some(error);
+                ControlFlow::Break(())
+            }
+        })
         .map_err(MetadataError::storage)?;
     fault.map_or(Ok(()), Err)
+}
+
+/// The number at the end of a row's name.
+fn number_of(key: &GroupKey) -> u64 {
+    match key {
+        GroupKey::Group(name) => name
+            .last_chunk()
+            .map_or(0, |bytes| u64::from_be_bytes(*bytes)),
+        GroupKey::Site(..) => 0,
+    }
+}
+
+/// The value of a node's row.
+pub(crate) fn node_to_row(node: &Node) -> Bytes {
+    versioned::encode_as(NODE_VERSION, node)
+}
+
+/// Reads a node's row of either version.
+fn node_from_row(row: &[u8]) -> Result<Node, MetadataError> {
+    match row.first() {
+        Some(&NODE_VERSION) => versioned::decode_as(NODE_VERSION, "node row", row),
+        _ => versioned::decode::<node::alone::NodeRow>("node row", row).map(Node::from),
+    }
 }
 
 /// The membership row's value.

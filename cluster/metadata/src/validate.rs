@@ -4,7 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Command, Domain, GoalCondition, Limits, MetadataError, OptionsChange, zone};
+use ringtail_proto::NodeId;
+
+use crate::{
+    Command, Domain, GoalCondition, Limits, MetadataError, NodeAddresses, OptionsChange, zone,
+};
 
 /// Property keys of a site that have cells.
 pub const PROPERTY_KEYS_MAX: usize = 16;
@@ -26,6 +30,10 @@ pub const VISIT_TIMEOUT_MINUTES_MAX: u16 = 240;
 pub const GROUPS_MAX: u32 = 1_024;
 /// Bytes of a node's address.
 pub const ADDRESS_BYTES_MAX: usize = 300;
+/// Bytes of a node's zone.
+pub const ZONE_BYTES_MAX: usize = 100;
+/// Replicas of a group.
+pub const REPLICAS_MAX: u8 = 5;
 
 /// Checks all that can be checked without the state.
 pub(crate) fn validate(command: &Command) -> Result<(), MetadataError> {
@@ -61,7 +69,20 @@ pub(crate) fn validate(command: &Command) -> Result<(), MetadataError> {
         Command::AddKey { name, .. } => text_fits("key name", name, NAME_BYTES_MAX),
         Command::TouchKeys { used } => housekeeping_fits("used", used.len()),
         Command::SettleSites { settled } => housekeeping_fits("settled", settled.len()),
-        Command::RenameSite { .. }
+        Command::CreateJoinToken { name, .. } => text_fits("token name", name, NAME_BYTES_MAX),
+        Command::JoinNode {
+            addresses, zone, ..
+        }
+        | Command::DescribeNode {
+            addresses, zone, ..
+        } => description(addresses, zone),
+        Command::SetReplicationFactor { replicas_max } => replica_count("replicas", *replicas_max),
+        Command::MoveGroup { target, .. } => replicas("target", target),
+        Command::SettleGroup { voters, .. } => replicas("voters", voters),
+        Command::RevokeJoinToken { .. }
+        | Command::SetNodeState { .. }
+        | Command::RaiseFeatureGate { .. }
+        | Command::RenameSite { .. }
         | Command::PauseSite { .. }
         | Command::RemoveGoal { .. }
         | Command::RevokeKey { .. } => Ok(()),
@@ -97,6 +118,42 @@ fn options(change: &OptionsChange) -> Result<(), MetadataError> {
     if let Some(origins) = &change.allowed_origins {
         list_fits("allowed origins", origins.len(), ALLOWED_ORIGINS_MAX)?;
         all_differ::<Domain>("allowed origins", origins.iter())?;
+    }
+    Ok(())
+}
+
+fn description(addresses: &NodeAddresses, zone: &str) -> Result<(), MetadataError> {
+    text_fits("zone", zone, ZONE_BYTES_MAX)?;
+    for (field, address) in addresses.named() {
+        text_fits(field, address, ADDRESS_BYTES_MAX)?;
+        let is_needed = field == "peer address";
+        if (is_needed || !address.is_empty()) && !is_host_and_port(address) {
+            let reason = format!("{address:?} is not `host:port`");
+            return Err(MetadataError::invalid(field, reason));
+        }
+    }
+    Ok(())
+}
+
+fn is_host_and_port(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return false;
+    };
+    let is_host = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
+    is_host && port.parse::<u16>().is_ok_and(|port| port != 0)
+}
+
+fn replicas(field: &str, nodes: &[NodeId]) -> Result<(), MetadataError> {
+    let count = u8::try_from(nodes.len()).unwrap_or(u8::MAX);
+    replica_count(field, count)?;
+    all_differ(field, nodes.iter())
+}
+
+/// An even number bears no more failures than one less.
+fn replica_count(field: &str, count: u8) -> Result<(), MetadataError> {
+    if count > REPLICAS_MAX || count.is_multiple_of(2) {
+        let reason = format!("{count} is not 1, 3 or {REPLICAS_MAX}");
+        return Err(MetadataError::invalid(field, reason));
     }
     Ok(())
 }

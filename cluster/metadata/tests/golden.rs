@@ -16,10 +16,10 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use ringtail_checkpoint::{CheckpointStore as _, GroupBatch, GroupKey, MemoryStore};
 use ringtail_metadata::{
-    ClusterId, Command, Entry, GoalCondition, GoalId, KeyId, Limits, NodeAddresses, OptionsChange,
-    Scope,
+    ClusterId, Command, Entry, GoalCondition, GoalId, GroupPlacement, JoinAttempt, JoinTokenId,
+    KeyId, Limits, NodeAddresses, NodeState, OptionsChange, Outcome, Scope,
 };
-use ringtail_proto::{NodeId, SiteId, UnixMillis};
+use ringtail_proto::{GroupId, NodeId, SiteId, UnixMillis};
 use ringtail_raft::Body;
 use support::{GROUP, Replica, add_site, domain, entry, hash, rename};
 
@@ -42,6 +42,7 @@ fn commands() -> Vec<Command> {
             addresses: NodeAddresses {
                 http: "127.0.0.1:8080".into(),
                 grpc: "127.0.0.1:7001".into(),
+                peer: String::new(),
             },
         },
         add_site("a.example"),
@@ -101,7 +102,70 @@ fn commands() -> Vec<Command> {
         Command::SettleSites {
             settled: vec![(SiteId(1), 3)],
         },
+        Command::DescribeNode {
+            node: NodeId(1),
+            addresses: addresses(1),
+            zone: "a".into(),
+            feature_level: 2,
+        },
+        create_token(1),
+        create_token(2),
+        create_token(3),
+        Command::RevokeJoinToken {
+            token: JoinTokenId(3),
+        },
+        join(1, 2),
+        join(2, 3),
+        set_state(2, NodeState::Active),
+        set_state(3, NodeState::Active),
+        Command::RaiseFeatureGate { level: 1 },
+        Command::MoveGroup {
+            group: GroupId(5),
+            target: vec![NodeId(2), NodeId(1), NodeId(3)],
+        },
+        Command::SettleGroup {
+            group: GroupId(5),
+            revision: 1,
+            voters: vec![NodeId(1), NodeId(2), NodeId(3)],
+        },
+        Command::SetReplicationFactor { replicas_max: 1 },
+        set_state(1, NodeState::Draining),
     ]
+}
+
+fn addresses(node: u64) -> NodeAddresses {
+    NodeAddresses {
+        http: format!("10.0.0.{node}:8080"),
+        grpc: format!("10.0.0.{node}:7001"),
+        peer: format!("10.0.0.{node}:7000"),
+    }
+}
+
+fn create_token(number: u8) -> Command {
+    Command::CreateJoinToken {
+        name: format!("node {number}"),
+        secret_hash: hash(number),
+        expires: UnixMillis(9_999_999),
+    }
+}
+
+fn join(token: u8, node: u64) -> Command {
+    Command::JoinNode {
+        token: JoinTokenId(u64::from(token)),
+        secret_hash: hash(token),
+        attempt: JoinAttempt([token; 16]),
+        addresses: addresses(node),
+        zone: "b".into(),
+        feature_level: 1,
+    }
+}
+
+const fn set_state(node: u64, state: NodeState) -> Command {
+    Command::SetNodeState {
+        node: NodeId(node),
+        state,
+        is_forced: false,
+    }
 }
 
 fn golden(name: &str, content: &str) -> String {
@@ -152,13 +216,55 @@ fn rows_of_the_store_keep_their_bytes() {
     let golden = golden("rows.hex", &lines);
     assert_eq!(golden, lines);
 
+    assert_eq!(replica_of(&golden).visible(), replica.visible());
+}
+
+fn replica_of(rows: &str) -> Replica {
     let store = MemoryStore::new();
     let mut batch = GroupBatch::new();
-    for line in golden.lines() {
+    for line in rows.lines() {
         let (name, value) = line.split_once(' ').unwrap();
         let name = GroupKey::Group(Bytes::from(hex::decode(name).unwrap()));
         batch.put(&name, Bytes::from(hex::decode(value).unwrap()));
     }
     store.group(GROUP).unwrap().commit(batch).unwrap();
-    assert_eq!(Replica::over(store).visible(), replica.visible());
+    Replica::over(store)
+}
+
+/// `entries-1.hex` and `rows-1.hex` were written before nodes had peers; nobody writes them anew.
+#[test]
+fn a_directory_of_one_node_opens_as_the_first_node_of_a_ring() {
+    let entries = include_str!("golden/entries-1.hex");
+    let now: Vec<String> = (1..)
+        .zip(commands())
+        .map(|(number, command)| entry(UnixMillis(number * 1_000), command))
+        .map(|entry| hex::encode(entry.to_log()))
+        .collect();
+    let before: Vec<&str> = entries.lines().collect();
+    assert_eq!(before, now[..before.len()]);
+
+    let mut replica = replica_of(include_str!("golden/rows-1.hex"));
+    let directory = replica.directory();
+    let nodes = directory.nodes();
+    assert_eq!(nodes.len(), 1);
+    assert_eq!(
+        (nodes[0].id, nodes[0].state, nodes[0].feature_level),
+        (NodeId(1), NodeState::Active, 0)
+    );
+    assert_eq!(
+        (&*nodes[0].addresses.http, &*nodes[0].addresses.peer),
+        ("127.0.0.1:8080", "")
+    );
+    let placement = directory.placement();
+    assert_eq!(placement.len(), 17);
+    let alone = GroupPlacement::alone(NodeId(1));
+    assert!(placement.values().all(|place| *place == alone));
+    assert_eq!((directory.replicas_max(), directory.feature_gate()), (3, 0));
+
+    // And it goes on from there.
+    assert_eq!(
+        replica.run(create_token(1)),
+        Ok(Outcome::JoinToken(JoinTokenId(1)))
+    );
+    assert_eq!(replica.run(join(1, 2)), Ok(Outcome::Node(NodeId(2))));
 }

@@ -182,6 +182,7 @@ fn every_limit_is_a_typed_error() {
         addresses: NodeAddresses {
             http: format!("127.0.0.1:{node}"),
             grpc: String::new(),
+            peer: String::new(),
         },
     };
     for command in [

@@ -38,7 +38,7 @@ fn commands() -> impl Strategy<Value = Command> {
         1 => (1..4u32).prop_map(|sites_max| Command::SetLimits { limits: Limits { sites_max, ..tight() } }),
         1 => (1..4u64, 0..2u8).prop_map(|(node, port)| Command::RegisterNode {
             node: NodeId(node),
-            addresses: NodeAddresses { http: format!("h{port}"), grpc: String::new() },
+            addresses: NodeAddresses { http: format!("h{port}"), grpc: String::new(), peer: String::new() },
         }),
         4 => name.clone().prop_map(|name| add_site(&name)),
         3 => (1..6u64, name).prop_map(|(site, name)| rename(site, &name)),

@@ -267,6 +267,7 @@ async fn open_metadata(
         addresses: NodeAddresses {
             http: addresses.http.clone(),
             grpc: addresses.grpc.clone(),
+            ..NodeAddresses::default()
         },
     };
     metadata

@@ -41,10 +41,18 @@ impl Replica {
 
     pub(crate) fn over(store: MemoryStore) -> Self {
         let machine = MetadataMachine::open(store.group(GROUP).unwrap()).unwrap();
+        // What the rows hold already stands in the log as blanks.
+        let log = match machine.floor_now().position {
+            None => Vec::new(),
+            Some(position) => {
+                let body = Body::Blank;
+                vec![Committed { position, body }; position.index.0 as usize]
+            }
+        };
         Self {
             store,
             machine,
-            log: Vec::new(),
+            log,
         }
     }
 
@@ -142,16 +150,21 @@ impl Replica {
             })
             .collect();
         format!(
-            "{:#?}\n{:#?}\n{domains:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{} {} {}",
+            "{:#?}\n{:#?}\n{domains:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{} {} {} {} {} {}",
             directory.cluster(),
             directory.sites(),
             directory.keys(),
             directory.nodes(),
+            directory.join_tokens(),
+            directory.placement(),
             self.machine.audit(usize::MAX).unwrap(),
             self.machine.floor_now(),
             directory.site_count(),
             directory.key_count(),
             directory.awaiting_settings_count(),
+            directory.replicas_max(),
+            directory.feature_gate(),
+            directory.feature_level(),
         )
     }
 }
