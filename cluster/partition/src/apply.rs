@@ -15,6 +15,8 @@ use crate::{
     entry::{Entry, Slice},
     partition::{Partition, Step},
     site_actor::Apply,
+    snapshot_contract::{SnapshotSink, SnapshotSource},
+    snapshot_sink::StoreSink,
 };
 
 /// A site that cannot read is asked again this many times before the partition stops.
@@ -34,7 +36,20 @@ impl<M: SiteMachine> PartitionMachine<M> {
         Self { partition }
     }
 
+    pub(crate) async fn snapshot(&self) -> Result<(Floor, Box<dyn SnapshotSource>), MachineError> {
+        let (floor, source) = self.partition.snapshot().await?;
+        Ok((floor, Box::new(source)))
+    }
+
+    pub(crate) async fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, MachineError> {
+        let sink = StoreSink::begin(self.partition.clone()).await?;
+        Ok(Box::new(sink))
+    }
+
     async fn apply_entries(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, PartitionError> {
+        let _entrance = self.partition.enter().await?;
+        let _applying = self.partition.applying.lock().await;
+        self.partition.check_next(&entries)?;
         let mut plan = Plan::of(&self.partition, entries)?;
         self.partition.make_room(plan.sites.len()).await;
         self.send(&mut plan).await?;
@@ -102,13 +117,7 @@ impl<M: SiteMachine> PartitionMachine<M> {
 #[async_trait]
 impl<M: SiteMachine> Machine for PartitionMachine<M> {
     async fn floor(&self) -> Result<Floor, MachineError> {
-        Ok(match self.partition.floor() {
-            Some(row) => Floor {
-                position: Some(row.position),
-                membership: row.membership,
-            },
-            None => Floor::default(),
-        })
+        Ok(self.partition.floor().map(Floor::from).unwrap_or_default())
     }
 
     async fn apply(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, MachineError> {
@@ -160,7 +169,7 @@ impl Plan {
             let mut codes = 0;
             match committed.body {
                 Body::Blank => {}
-                Body::Membership(membership) => plan.step.membership = Some(membership),
+                Body::Membership(membership) => plan.step.memberships.push((index, membership)),
                 Body::Command(command) => {
                     plan.step.log_bytes += command.len() as u64;
                     if let Some(entry) = Entry::decode(partition.group, index, command)? {

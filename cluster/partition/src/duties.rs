@@ -3,16 +3,14 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use parking_lot::Mutex;
-use ringtail_checkpoint::GroupBatch;
 use ringtail_proto::SiteId;
+use ringtail_raft::LogPosition;
 use tokio::task::spawn_blocking;
 
 use crate::{
     FloorSink, PartitionError, SiteError, SiteMachine,
     duty_plan::{DutyPlan, Moment},
-    floor_row::FloorRow,
     partition::Partition,
-    roll_ups::RollUps,
     site_actor::{BeginRollUp, Checkpoint, FinishRollUp, Rest, Written, guard},
 };
 
@@ -24,7 +22,6 @@ pub(crate) struct Duties<M: SiteMachine> {
     partition: Arc<Partition<M>>,
     floors: Arc<dyn FloorSink>,
     last_floor: Mutex<LastFloor>,
-    roll_ups: Mutex<RollUps>,
 }
 
 /// When the floor was raised.
@@ -68,33 +65,26 @@ impl<M: SiteMachine> Duties<M> {
             partition,
             floors,
             last_floor,
-            roll_ups: Mutex::default(),
         }
     }
 
     /// One round. A site that cannot be written is counted and tried again in a later round.
     pub(crate) async fn run_once(&self, is_shutdown: bool) -> Result<DutyReport, PartitionError> {
         let partition = &self.partition;
+        let mut report = DutyReport::default();
+        let entrance = partition.enter().await?;
         let plan = partition.duty_plan(is_shutdown);
         tracing::debug!(group = %partition.group, %plan, "checkpoint: duties");
-        let mut report = DutyReport::default();
-        for (site, _) in &plan.checkpoints {
-            match partition.checkpoint_site(*site).await {
-                Ok(written) => {
-                    report.checkpoints += 1;
-                    if written.has_pages {
-                        self.roll_ups.lock().push(*site);
-                    }
-                }
-                Err(error) => {
-                    report.checkpoint_failures += 1;
-                    tracing::error!(%site, %error, "checkpoint: a site could not be written");
-                }
-            }
+        self.checkpoint(&plan, &mut report).await;
+        let stored = self.store_floor(is_shutdown).await;
+        let stored = stored.inspect_err(|error| partition.note_store_failure(error))?;
+        // Raft may be waiting to bring other rows, so nobody waits for Raft in here.
+        drop(entrance);
+        if let Some(position) = stored {
+            self.tell_raft(position).await?;
+            report.has_raised_floor = true;
         }
-        let raised = self.raise_floor(is_shutdown).await;
-        report.has_raised_floor =
-            raised.inspect_err(|error| partition.note_store_failure(error))?;
+        let _entrance = partition.enter().await?;
         if !is_shutdown {
             report.roll_ups = self.roll_up().await;
         }
@@ -103,46 +93,54 @@ impl<M: SiteMachine> Duties<M> {
         Ok(report)
     }
 
+    async fn checkpoint(&self, plan: &DutyPlan, report: &mut DutyReport) {
+        let partition = &self.partition;
+        for (site, _) in &plan.checkpoints {
+            match partition.checkpoint_site(*site).await {
+                Ok(written) => {
+                    report.checkpoints += 1;
+                    if written.has_pages {
+                        partition.roll_ups.lock().push(*site);
+                    }
+                }
+                Err(error) => {
+                    report.checkpoint_failures += 1;
+                    tracing::error!(%site, %error, "checkpoint: a site could not be written");
+                }
+            }
+        }
+    }
+
     /// Sites that have background work left.
     #[cfg(test)]
     pub(crate) fn roll_ups_left(&self) -> usize {
-        self.roll_ups.lock().len()
+        self.partition.roll_ups.lock().len()
     }
 
-    /// Raises the floor when it is worth it. Each step ends before the next one begins: the rows below the floor are on
-    /// disk before the floor is written, and the floor is on disk before the log below it goes.
-    async fn raise_floor(&self, is_forced: bool) -> Result<bool, PartitionError> {
+    /// Writes the floor when it is worth it.
+    async fn store_floor(&self, is_forced: bool) -> Result<Option<LogPosition>, PartitionError> {
         let partition = &self.partition;
-        let Some(floor) = partition.highest_floor() else {
-            return Ok(false);
-        };
-        let is_higher = partition
-            .floor()
-            .is_none_or(|old| floor.position.index > old.position.index);
-        if !is_higher || !(is_forced || self.is_floor_due()) {
-            return Ok(false);
+        if !is_forced && !self.is_floor_due() {
+            return Ok(None);
         }
-        self.persist().await?;
-        let mut batch = GroupBatch::new();
-        batch.put(&FloorRow::KEY, floor.encode());
-        partition.rows.commit(batch)?;
-        self.persist().await?;
-        let position = floor.position;
-        partition.set_floor(floor);
-        *self.last_floor.lock() = LastFloor {
-            at_ms: partition.now_ms(),
-            log_bytes: partition.counters.log_bytes.load(Ordering::Relaxed),
-            node_log_bytes: partition.seams.node_log_bytes.load(Ordering::Relaxed),
-        };
-        metrics::counter!("ringtail_checkpoint_floors_total").increment(1);
-        let group = partition.group;
-        tracing::debug!(%group, floor = %position, "checkpoint: the floor is raised");
+        let stored = partition.store_floor().await?;
+        if stored.is_some() {
+            *self.last_floor.lock() = LastFloor {
+                at_ms: partition.now_ms(),
+                log_bytes: partition.counters.log_bytes.load(Ordering::Relaxed),
+                node_log_bytes: partition.seams.node_log_bytes.load(Ordering::Relaxed),
+            };
+        }
+        Ok(stored)
+    }
+
+    /// The floor is on disk, so the log below it may go.
+    async fn tell_raft(&self, position: LogPosition) -> Result<(), PartitionError> {
         let raised = self.floors.raise_floor(position).await;
         raised.map_err(|error| PartitionError::Floor {
-            group,
+            group: self.partition.group,
             message: error.to_string(),
-        })?;
-        Ok(true)
+        })
     }
 
     fn is_floor_due(&self) -> bool {
@@ -157,31 +155,22 @@ impl<M: SiteMachine> Duties<M> {
                 >= options.floor_node_log_bytes_max
     }
 
-    async fn persist(&self) -> Result<(), PartitionError> {
-        let store = self.partition.seams.store.clone();
-        let persisted = spawn_blocking(move || store.persist()).await;
-        match persisted {
-            Ok(result) => Ok(result?),
-            Err(_) => Err(PartitionError::Stopping(self.partition.group)),
-        }
-    }
-
     /// Rolls up days and months of sites that had new pages, now or in an earlier round. A failure costs speed of
     /// queries, nothing else: the site comes back with its next pages.
     async fn roll_up(&self) -> usize {
         let mut left = self.partition.options.round_roll_ups_max;
         let mut pieces = 0;
-        let waiting = self.roll_ups.lock().len();
+        let waiting = self.partition.roll_ups.lock().len();
         for _ in 0..waiting {
             let site = match left {
                 0 => None,
-                _ => self.roll_ups.lock().pop(),
+                _ => self.partition.roll_ups.lock().pop(),
             };
             let Some(site) = site else { break };
             let done = match self.roll_up_site(site, left.min(SITE_ROLL_UPS_MAX)).await {
                 Ok(RolledUp { pieces, has_more }) => {
                     if has_more {
-                        self.roll_ups.lock().push(site);
+                        self.partition.roll_ups.lock().push(site);
                     }
                     pieces
                 }
@@ -263,7 +252,7 @@ impl<M: SiteMachine> Partition<M> {
             now_ms: self.now_ms(),
             node_log_bytes: self.seams.node_log_bytes.load(Ordering::Relaxed),
             is_shutdown,
-            sites_max: self.options.sites_active_max,
+            sites_max: self.node.sites_active_max(),
         };
         DutyPlan::compute(&self.sites.readings(), moment, &self.options)
     }
@@ -306,7 +295,7 @@ impl<M: SiteMachine> Partition<M> {
     /// Before a run of entries for some sites: when there would be too many, the longest unused are written and put to
     /// rest. When that fails (a full disk), memory grows instead: apply does not wait for the disk.
     pub(crate) async fn make_room(self: &Arc<Self>, coming: usize) {
-        let sites_max = self.options.sites_active_max;
+        let sites_max = self.node.sites_active_max();
         if self.sites.len() + coming <= sites_max || self.sites.len() <= sites_max / 2 {
             return;
         }

@@ -9,9 +9,45 @@ use crate::SiteMachineError;
 /// What a partition could not do.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PartitionError {
-    /// No partition of this group on this node.
+    /// No partition of this group on this node, or none any more.
     #[error("group {0} is not on this node")]
-    NoSuchGroup(GroupId),
+    NotHere(GroupId),
+    /// The partition is opened or closed right now.
+    #[error("group {0} is opened or closed right now")]
+    Changing(GroupId),
+    /// The partition has no state yet: neither its log nor a snapshot has come.
+    #[error("group {0} is not whole on this node")]
+    NotWhole(GroupId),
+    /// Entries came that do not follow on what was applied.
+    #[error("group {group}: entry {index} does not follow on {applied:?}, the last applied")]
+    Gap {
+        /// The group.
+        group: GroupId,
+        /// The last applied entry.
+        applied: Option<LogIndex>,
+        /// The entry that came.
+        index: LogIndex,
+    },
+    /// A site's rows are ahead of what was applied here since the start; ask again later.
+    #[error("group {group} has applied {applied}, its site {site} is at {index} already")]
+    Behind {
+        /// The group.
+        group: GroupId,
+        /// The last applied entry.
+        applied: LogIndex,
+        /// The site.
+        site: SiteId,
+        /// The last entry that the site's rows hold.
+        index: LogIndex,
+    },
+    /// A snapshot could not be made or taken.
+    #[error("snapshot of group {group}: {message}")]
+    Snapshot {
+        /// The group.
+        group: GroupId,
+        /// What is wrong.
+        message: String,
+    },
     /// Too many questions wait; ask again later.
     #[error("partition {group} has {questions_max} questions waiting")]
     Overloaded {
@@ -119,7 +155,12 @@ impl PartitionError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchGroup(_) | Self::Stopping(_) | Self::Floor { .. } => ErrorKind::Unavailable,
+            Self::NotHere(_)
+            | Self::Changing(_)
+            | Self::NotWhole(_)
+            | Self::Stopping(_)
+            | Self::Behind { .. }
+            | Self::Floor { .. } => ErrorKind::Unavailable,
             Self::Overloaded { .. } => ErrorKind::Overloaded,
             Self::Site {
                 error: SiteError::Store(error),
@@ -127,7 +168,11 @@ impl PartitionError {
             }
             | Self::Store(error) => error.kind(),
             Self::Raft(error) => error.kind(),
-            Self::Site { .. } | Self::FloorRow { .. } | Self::Entry { .. } => ErrorKind::Internal,
+            Self::Site { .. }
+            | Self::FloorRow { .. }
+            | Self::Entry { .. }
+            | Self::Gap { .. }
+            | Self::Snapshot { .. } => ErrorKind::Internal,
         }
     }
 }

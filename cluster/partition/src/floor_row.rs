@@ -3,7 +3,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ringtail_checkpoint::GroupKey;
 use ringtail_proto::{GroupId, LogIndex, NodeId, UnixMillis};
-use ringtail_raft::LogPosition;
+use ringtail_raft::{Floor, LogPosition};
 
 use crate::PartitionError;
 
@@ -16,7 +16,7 @@ pub(crate) struct FloorRow {
     pub(crate) position: LogPosition,
     /// The stamp that later stamps may not fall behind.
     pub(crate) stamp: UnixMillis,
-    /// The group's last membership, as Raft gave it.
+    /// The group's membership at the position, as Raft gave it.
     pub(crate) membership: Option<Bytes>,
 }
 
@@ -47,6 +47,15 @@ impl FloorRow {
                 group,
                 message: format!("{message} in {whole:?}"),
             }),
+        }
+    }
+}
+
+impl From<FloorRow> for Floor {
+    fn from(row: FloorRow) -> Self {
+        Self {
+            position: Some(row.position),
+            membership: row.membership,
         }
     }
 }

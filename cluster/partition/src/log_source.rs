@@ -7,7 +7,8 @@ use ringtail_raft::{Committed, Group, LogPosition, MachineError};
 /// Reads committed entries again, to rebuild a site whose state in memory was lost.
 #[async_trait]
 pub trait LogSource: Send + Sync + 'static {
-    /// The entries `from..=to` of a group, all of them.
+    /// The entries of a group from `from` on without a gap: up to `to`, or fewer when they have more than `bytes_max`
+    /// bytes, but at least one.
     ///
     /// # Errors
     /// When one of them is not in the log any more or cannot be read.
@@ -16,6 +17,7 @@ pub trait LogSource: Send + Sync + 'static {
         group: GroupId,
         from: LogIndex,
         to: LogIndex,
+        bytes_max: u64,
     ) -> Result<Vec<Committed>, MachineError>;
 }
 

@@ -28,6 +28,14 @@ pub struct PartitionOptions {
     pub floor_node_log_bytes_max: u64,
     /// Messages that wait for one site. Default 64.
     pub mailbox_messages_max: usize,
+    /// Bytes of snapshots that leave the node in a second, over all partitions: a joiner must not slow ingest down.
+    /// Default 32 MiB.
+    pub snapshot_bytes_per_second_max: u64,
+    /// Bytes of one row's value that a snapshot may bring: it is put together in memory. Default 1 GiB, what the store
+    /// takes.
+    pub snapshot_value_bytes_max: u64,
+    /// Bytes of log that the rebuild of a site reads at a time, but at least one entry. Default 8 MiB.
+    pub rebuild_bytes_max: u64,
     /// Questions that wait for the sites of one partition; one more is refused. Default 4,096.
     pub questions_max: usize,
 }
@@ -47,6 +55,9 @@ impl Default for PartitionOptions {
             floor_log_bytes_max: 8 << 20,
             floor_node_log_bytes_max: 32 << 20,
             mailbox_messages_max: 64,
+            snapshot_bytes_per_second_max: 32 << 20,
+            snapshot_value_bytes_max: ringtail_checkpoint::VALUE_BYTES_MAX,
+            rebuild_bytes_max: 8 << 20,
             questions_max: 4_096,
         }
     }

@@ -1,34 +1,49 @@
 //! One partition on this node: what its actors, its machine and its duties share.
 
 use std::sync::{
-    Arc,
+    Arc, Weak,
     atomic::{AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use ringtail_checkpoint::{CheckpointStore, GroupStore, StoreError};
+use parking_lot::{Mutex, RwLock};
+use ringtail_checkpoint::{CheckpointStore, GroupBatch, GroupStore, StoreError};
 use ringtail_proto::{GroupId, LogIndex, SiteId, UnixMillis};
-use ringtail_raft::LogPosition;
+use ringtail_raft::{Committed, LogPosition};
+use tokio::{
+    sync::{RwLock as Gate, RwLockReadGuard as Entrance},
+    task::spawn_blocking,
+};
 
 use crate::{
     Clock, LogSource, PartitionError, PartitionOptions, SiteError, SiteMachine, Spawner,
-    failure::Failure, floor_row::FloorRow, positions::Positions, sites::Sites,
+    floor_row::FloorRow, memberships::Memberships, node_state::NodeState, positions::Positions,
+    roll_ups::RollUps, sites::Sites,
 };
 
 /// What one partition's actors, machine and duties share.
 pub(crate) struct Partition<M: SiteMachine> {
     pub(crate) group: GroupId,
     pub(crate) machine: Arc<M>,
-    pub(crate) rows: Arc<dyn GroupStore>,
     pub(crate) seams: Seams,
     pub(crate) options: PartitionOptions,
+    pub(crate) node: Arc<NodeState>,
     pub(crate) sites: Sites<M>,
+    /// Sites that have background work left.
+    pub(crate) roll_ups: Mutex<RollUps>,
     pub(crate) counters: Counters,
+    /// Held while entries are applied: who holds it otherwise sees all sites at one index.
+    pub(crate) applying: tokio::sync::Mutex<()>,
+    /// Whatever works on the rows or the sites goes in; who changes all of them at once shuts it. Only the outermost
+    /// caller goes in: one that waits to shut it lets nobody else in, not even somebody who is in already.
+    gate: Gate<()>,
+    /// Held while the floor is written: a lower one must not be written over a higher one.
+    floor_turn: tokio::sync::Mutex<()>,
+    rows: RwLock<Arc<dyn GroupStore>>,
     revisions: AtomicU64,
-    /// Shared by all partitions of the node: one that has stopped only goes on after a restart.
-    node_failure: Arc<Failure>,
     progress: Mutex<Progress>,
+    /// Bytes of the snapshot that is being received.
+    received_bytes: Mutex<Weak<AtomicU64>>,
 }
 
 /// What a partition is given by the composition root.
@@ -51,11 +66,31 @@ pub struct Seams {
 struct Progress {
     applied: Option<LogPosition>,
     stamp: UnixMillis,
-    membership: Option<Bytes>,
+    memberships: Memberships,
     positions: Positions,
     floor: Option<FloorRow>,
     /// Set when apply failed: nothing is applied after it.
     failure: Option<String>,
+    /// The partition leaves this node.
+    is_closed: bool,
+}
+
+impl Progress {
+    /// What the rows hold, and nothing else.
+    fn at(floor: Option<FloorRow>) -> Self {
+        let mut progress = Self::default();
+        if let Some(floor) = floor {
+            let position = floor.position;
+            progress.applied = Some(position);
+            progress.stamp = floor.stamp;
+            progress.positions.record(position);
+            if let Some(membership) = floor.membership.clone() {
+                progress.memberships.record(position.index, membership);
+            }
+            progress.floor = Some(floor);
+        }
+        progress
+    }
 }
 
 /// Counts since the process started.
@@ -77,33 +112,136 @@ impl<M: SiteMachine> Partition<M> {
         machine: Arc<M>,
         seams: Seams,
         options: PartitionOptions,
-        node_failure: Arc<Failure>,
+        node: Arc<NodeState>,
     ) -> Result<Arc<Self>, PartitionError> {
         let rows = seams.store.group(group)?;
         let floor = match rows.snapshot().get(&FloorRow::KEY)? {
             Some(bytes) => Some(FloorRow::decode(group, bytes)?),
             None => None,
         };
-        let mut progress = Progress::default();
-        if let Some(floor) = floor {
-            progress.applied = Some(floor.position);
-            progress.stamp = floor.stamp;
-            progress.membership = floor.membership.clone();
-            progress.positions.record(floor.position);
-            progress.floor = Some(floor);
-        }
         Ok(Arc::new(Self {
             group,
             machine,
-            rows,
             seams,
             options,
+            node,
             sites: Sites::default(),
+            roll_ups: Mutex::default(),
             counters: Counters::default(),
+            applying: tokio::sync::Mutex::default(),
+            gate: Gate::default(),
+            floor_turn: tokio::sync::Mutex::default(),
+            rows: RwLock::new(rows),
             revisions: AtomicU64::new(0),
-            node_failure,
-            progress: Mutex::new(progress),
+            progress: Mutex::new(Progress::at(floor)),
+            received_bytes: Mutex::default(),
         }))
+    }
+
+    /// The group's rows. A handle that is kept takes no batches once a snapshot has brought other rows.
+    pub(crate) fn rows(&self) -> Arc<dyn GroupStore> {
+        self.rows.read().clone()
+    }
+
+    /// Goes in to work on rows and sites; see the gate.
+    pub(crate) async fn enter(&self) -> Result<Entrance<'_, ()>, PartitionError> {
+        let entrance = self.gate.read().await;
+        match self.progress.lock().is_closed {
+            true => Err(PartitionError::NotHere(self.group)),
+            false => Ok(entrance),
+        }
+    }
+
+    /// Ends the partition's life on this node: waits until nobody works on it, then lets nobody in any more.
+    pub(crate) async fn close(&self) {
+        let _shut = self.gate.write().await;
+        self.progress.lock().is_closed = true;
+        self.sites.clear();
+    }
+
+    /// Takes over the rows that a snapshot brought. `switch` puts them in the place of the old ones; nobody works on
+    /// either meanwhile.
+    pub(crate) async fn take_over(
+        &self,
+        floor: FloorRow,
+        switch: impl FnOnce() -> Result<Arc<dyn GroupStore>, StoreError> + Send + 'static,
+    ) -> Result<(), PartitionError> {
+        let _shut = self.gate.write().await;
+        let (applied, is_closed) = {
+            let progress = self.progress.lock();
+            (progress.applied, progress.is_closed)
+        };
+        if is_closed {
+            return Err(PartitionError::NotHere(self.group));
+        }
+        if applied > Some(floor.position) {
+            return Err(self.snapshot_error(format!(
+                "its floor {} is below what is applied here, {}",
+                floor.position,
+                applied.map_or_else(String::new, |position| position.to_string())
+            )));
+        }
+        let switched = spawn_blocking(switch).await;
+        let rows = switched.map_err(|_| PartitionError::Stopping(self.group))??;
+        *self.rows.write() = rows;
+        let mut progress = self.progress.lock();
+        *progress = Progress {
+            failure: progress.failure.take(),
+            ..Progress::at(Some(floor))
+        };
+        drop(progress);
+        self.sites.clear();
+        *self.roll_ups.lock() = RollUps::default();
+        Ok(())
+    }
+
+    /// A snapshot begins to come; the caller counts its bytes for as long as it comes.
+    pub(crate) fn begin_receiving(&self) -> Arc<AtomicU64> {
+        let bytes = Arc::new(AtomicU64::new(0));
+        *self.received_bytes.lock() = Arc::downgrade(&bytes);
+        bytes
+    }
+
+    /// How much of a snapshot has come, while one comes.
+    pub(crate) fn received_bytes(&self) -> Option<u64> {
+        let bytes = self.received_bytes.lock().upgrade()?;
+        Some(bytes.load(Ordering::Relaxed))
+    }
+
+    /// The state is that of some index: the log was applied from its beginning, or rows were read or received. What is
+    /// not whole has nothing to tell.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.progress.lock().applied.is_some()
+    }
+
+    /// Refuses questions that nothing can be told to.
+    pub(crate) fn check_whole(&self) -> Result<(), PartitionError> {
+        match self.is_whole() {
+            true => Ok(()),
+            false => Err(PartitionError::NotWhole(self.group)),
+        }
+    }
+
+    /// Refuses entries that do not follow on what was applied: state with a gap would be wrong for good.
+    pub(crate) fn check_next(&self, entries: &[Committed]) -> Result<(), PartitionError> {
+        let mut applied = self.progress.lock().applied.map(|position| position.index);
+        for entry in entries {
+            let index = entry.position.index;
+            let follows = match applied {
+                Some(applied) => index.0 == applied.0 + 1,
+                // A group's first entry has index 0, or 1 when nothing founded it.
+                None => index.0 <= 1,
+            };
+            if !follows {
+                return Err(PartitionError::Gap {
+                    group: self.group,
+                    applied,
+                    index,
+                });
+            }
+            applied = Some(index);
+        }
+        Ok(())
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
@@ -135,7 +273,8 @@ impl<M: SiteMachine> Partition<M> {
         let mut progress = self.progress.lock();
         progress.failure.get_or_insert_with(|| error.to_string());
         drop(progress);
-        self.node_failure
+        self.node
+            .failure
             .set(|| format!("partition {group} has stopped: {error}"));
     }
 
@@ -151,7 +290,7 @@ impl<M: SiteMachine> Partition<M> {
                 StoreError::Poisoned { .. } | StoreError::RanFull { .. }
             )
         {
-            self.node_failure.set(|| store.to_string());
+            self.node.failure.set(|| store.to_string());
         }
     }
 
@@ -163,8 +302,8 @@ impl<M: SiteMachine> Partition<M> {
             progress.applied = Some(position);
         }
         progress.stamp = progress.stamp.max(step.stamp);
-        if step.membership.is_some() {
-            progress.membership = step.membership;
+        for (index, membership) in step.memberships {
+            progress.memberships.record(index, membership);
         }
         drop(progress);
         self.counters
@@ -191,15 +330,58 @@ impl<M: SiteMachine> Partition<M> {
         Some(FloorRow {
             position: progress.positions.at(index)?,
             stamp: progress.stamp,
-            membership: progress.membership.clone(),
+            // Not a later one: Raft takes a snapshot's membership for one at or below its position.
+            membership: progress.memberships.at(index),
         })
     }
 
+    /// Writes the highest floor that the rows allow; none when there is no higher one. Each step ends before the next
+    /// one begins: the rows below the floor are on disk before the floor is written.
+    pub(crate) async fn store_floor(&self) -> Result<Option<LogPosition>, PartitionError> {
+        let _turn = self.floor_turn.lock().await;
+        let Some(floor) = self.highest_floor() else {
+            return Ok(None);
+        };
+        let position = floor.position;
+        let is_higher = self
+            .floor()
+            .is_none_or(|old| position.index > old.position.index);
+        if !is_higher {
+            return Ok(None);
+        }
+        self.persist().await?;
+        let mut batch = GroupBatch::new();
+        batch.put(&FloorRow::KEY, floor.encode());
+        self.rows().commit(batch)?;
+        self.persist().await?;
+        self.set_floor(floor);
+        metrics::counter!("ringtail_checkpoint_floors_total").increment(1);
+        let group = self.group;
+        tracing::debug!(%group, floor = %position, "checkpoint: the floor is raised");
+        Ok(Some(position))
+    }
+
+    async fn persist(&self) -> Result<(), PartitionError> {
+        let store = self.seams.store.clone();
+        match spawn_blocking(move || store.persist()).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(PartitionError::Stopping(self.group)),
+        }
+    }
+
     /// The floor is on disk.
-    pub(crate) fn set_floor(&self, floor: FloorRow) {
+    fn set_floor(&self, floor: FloorRow) {
         let mut progress = self.progress.lock();
         progress.positions.forget_below(floor.position.index);
+        progress.memberships.forget_below(floor.position.index);
         progress.floor = Some(floor);
+    }
+
+    pub(crate) const fn snapshot_error(&self, message: String) -> PartitionError {
+        PartitionError::Snapshot {
+            group: self.group,
+            message,
+        }
     }
 
     pub(crate) fn site_error(
@@ -219,7 +401,7 @@ impl<M: SiteMachine> Partition<M> {
 pub(crate) struct Step {
     pub(crate) positions: Vec<LogPosition>,
     pub(crate) stamp: UnixMillis,
-    pub(crate) membership: Option<Bytes>,
+    pub(crate) memberships: Vec<(LogIndex, Bytes)>,
     pub(crate) log_bytes: u64,
     pub(crate) events: u64,
 }

@@ -1,11 +1,10 @@
 //! All partitions of one node.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, btree_map},
     num::NonZeroUsize,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread::available_parallelism,
-    time::Duration,
 };
 
 use futures::{
@@ -13,101 +12,179 @@ use futures::{
     future::{join_all, try_join_all},
     stream,
 };
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use ringtail_proto::{GroupId, SiteId, UnixMillis};
-use ringtail_raft::{Group, RaftNode};
+use ringtail_raft::{Group, RaftError, RaftNode};
 use ringtail_ring::SlotTable;
-use tokio::{
-    sync::{Semaphore, watch},
-    task::{JoinHandle, spawn_blocking},
-    time::{MissedTickBehavior, interval},
-};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
-    DutyReport, FloorSink, PartitionError, PartitionOptions, PartitionStatus, Seams, SiteMachine,
+    DutyReport, PartitionError, PartitionOptions, PartitionStatus, Seams, SiteHashes, SiteMachine,
     ViewAt, Written,
-    apply::PartitionMachine,
-    duties::Duties,
-    failure::Failure,
-    partition::Partition,
+    node_state::NodeState,
+    replica::Replica,
     site_actor::{Hash, View},
 };
 
-/// All partitions of one node: opened together, asked by site, stopped together.
+/// All partitions of one node: opened and closed while it runs, asked by site, stopped together.
 pub struct Partitions<M: SiteMachine> {
-    slots: SlotTable,
-    partitions: BTreeMap<GroupId, Running<M>>,
+    machine: Arc<M>,
     seams: Seams,
-    stop: watch::Sender<bool>,
-    loops: Mutex<Vec<JoinHandle<()>>>,
-    failure: Arc<Failure>,
+    options: PartitionOptions,
+    node: Arc<NodeState>,
+    places: RwLock<Places<M>>,
 }
 
-/// One open partition.
-struct Running<M: SiteMachine> {
-    partition: Arc<Partition<M>>,
-    raft: Group,
-    duties: Arc<Duties<M>>,
-    questions: Semaphore,
+/// Which partitions are here.
+struct Places<M: SiteMachine> {
+    replicas: BTreeMap<GroupId, Place<M>>,
+    /// The node stops: nothing is opened any more.
+    is_stopping: bool,
+}
+
+enum Place<M: SiteMachine> {
+    Open(Arc<Replica<M>>),
+    /// It is opened or closed right now.
+    Changing,
 }
 
 impl<M: SiteMachine> Partitions<M> {
-    /// Opens every partition of the table: reads floors, replays the log above them, starts the duties.
+    /// Opens the partitions that this node hosts: reads floors, replays the logs above them, starts the duties.
     ///
     /// # Errors
     /// When a floor, a row or an entry cannot be read, or Raft cannot open a group.
     pub async fn open(
         raft: &RaftNode,
         slots: SlotTable,
+        hosted: BTreeSet<GroupId>,
         machine: M,
         seams: Seams,
         options: PartitionOptions,
     ) -> Result<Arc<Self>, PartitionError> {
-        let machine = Arc::new(machine);
-        let groups: Vec<GroupId> = slots.partitions().into_keys().collect();
-        let options = PartitionOptions {
-            // The limit is the node's; sites spread evenly over partitions.
-            sites_active_max: options.sites_active_max.div_ceil(groups.len().max(1)),
-            ..options
-        };
-        let failure = Arc::<Failure>::default();
-        let opening: Vec<_> = groups
+        let node = Arc::new(NodeState::new(slots, &options));
+        let partitions = Arc::new(Self {
+            machine: Arc::new(machine),
+            seams,
+            options,
+            node,
+            places: RwLock::new(Places {
+                replicas: BTreeMap::new(),
+                is_stopping: false,
+            }),
+        });
+        let opening = hosted
             .into_iter()
-            .map(|group| Running::open(raft, group, machine.clone(), &seams, &options, &failure))
+            .map(|group| partitions.open_replica(raft, group))
             .collect();
         let at_once = available_parallelism().map_or(1, NonZeroUsize::get);
-        let opened = open_all(opening, at_once).await?;
-        let (stop, stopped) = watch::channel(false);
-        let round = Duration::from_millis(options.round_interval_ms.max(1));
-        let loops = opened
+        open_all(opening, at_once).await?;
+        Ok(partitions)
+    }
+
+    /// Opens one more partition: reads its floor, replays its log, starts its duties. One that has neither waits for its
+    /// group to send it something.
+    ///
+    /// # Errors
+    /// [`PartitionError::Changing`] when it is opened or closed right now; others as [`Self::open`].
+    pub async fn open_replica(
+        &self,
+        raft: &RaftNode,
+        group: GroupId,
+    ) -> Result<Group, PartitionError> {
+        {
+            let mut places = self.places.write();
+            if places.is_stopping {
+                return Err(PartitionError::Stopping(group));
+            }
+            match places.replicas.entry(group) {
+                btree_map::Entry::Vacant(place) => place.insert(Place::Changing),
+                btree_map::Entry::Occupied(place) => match place.get() {
+                    Place::Open(replica) => return Ok(replica.raft.clone()),
+                    Place::Changing => return Err(PartitionError::Changing(group)),
+                },
+            };
+            self.node.set_replicas(places.replicas.len());
+        }
+        let mut change = Change::new(self, group);
+        let machine = self.machine.clone();
+        let opening = Replica::open(raft, group, machine, &self.seams, &self.options, &self.node);
+        let replica = opening.await?;
+        if !change.open(&replica) {
+            drop(replica.stop_rounds());
+            replica.partition.close().await;
+            return Err(PartitionError::Stopping(group));
+        }
+        tracing::info!(%group, "aggregate: the partition is open");
+        Ok(replica.raft.clone())
+    }
+
+    /// Ends one partition: its duties, then its group through `close_group`, then its actors; what it has not written
+    /// yet is written before, unless its rows are to be deleted: then they are removed at the end. Questions are refused
+    /// from the beginning. Let it come to its end: given up half-way it may leave the group running.
+    ///
+    /// # Errors
+    /// [`PartitionError::NotHere`] when it is not open. After another error it is closed all the same; rows that could
+    /// not be removed are removed by opening and closing it again.
+    pub async fn close_replica(
+        &self,
+        group: GroupId,
+        is_deleted: bool,
+        close_group: impl Future<Output = Result<(), RaftError>>,
+    ) -> Result<(), PartitionError> {
+        let replica = self.begin_closing(group)?;
+        let _change = Change::new(self, group);
+        if let Some(rounds) = replica.stop_rounds()
+            && let Err(error) = rounds.await
+        {
+            tracing::error!(%group, %error, "checkpoint: the duties of a partition failed");
+        }
+        let written = match is_deleted {
+            true => Ok(()),
+            false => replica.duties.run_once(true).await.map(drop),
+        };
+        let closed = close_group.await;
+        replica.partition.close().await;
+        if is_deleted {
+            replica.remove_rows().await?;
+        }
+        tracing::info!(%group, is_deleted, "aggregate: the partition is closed");
+        closed?;
+        written
+    }
+
+    fn begin_closing(&self, group: GroupId) -> Result<Arc<Replica<M>>, PartitionError> {
+        let mut places = self.places.write();
+        let Some(place) = places.replicas.get_mut(&group) else {
+            return Err(PartitionError::NotHere(group));
+        };
+        match std::mem::replace(place, Place::Changing) {
+            Place::Open(replica) => Ok(replica),
+            Place::Changing => Err(PartitionError::Changing(group)),
+        }
+    }
+
+    /// The partitions that are open here.
+    #[must_use]
+    pub fn hosted(&self) -> BTreeSet<GroupId> {
+        let replicas = self.replicas();
+        replicas
             .iter()
-            .map(|running| tokio::spawn(running.run(round, stopped.clone())))
-            .collect();
-        Ok(Arc::new(Self {
-            slots,
-            partitions: opened
-                .into_iter()
-                .map(|running| (running.partition.group, running))
-                .collect(),
-            seams,
-            stop,
-            loops: Mutex::new(loops),
-            failure,
-        }))
+            .map(|replica| replica.partition.group)
+            .collect()
     }
 
     /// The table from sites to partitions.
     #[must_use]
-    pub const fn slots(&self) -> &SlotTable {
-        &self.slots
+    pub fn slots(&self) -> &SlotTable {
+        &self.node.slots
     }
 
     /// The Raft group of a partition.
     ///
     /// # Errors
     /// When the partition is not on this node.
-    pub fn group(&self, group: GroupId) -> Result<&Group, PartitionError> {
-        Ok(&self.running(group)?.raft)
+    pub fn group(&self, group: GroupId) -> Result<Group, PartitionError> {
+        Ok(self.replica(group)?.raft.clone())
     }
 
     /// The highest stamp that a partition has applied: the next leader's stamps must not fall behind it.
@@ -115,37 +192,44 @@ impl<M: SiteMachine> Partitions<M> {
     /// # Errors
     /// When the partition is not on this node.
     pub fn stamp(&self, group: GroupId) -> Result<UnixMillis, PartitionError> {
-        Ok(self.running(group)?.partition.applied().1)
+        Ok(self.replica(group)?.partition.applied().1)
     }
 
-    /// Makes this node the only member of every group that has none yet: the birth of a ring of one.
+    /// Makes this node the only member of these groups, of those that have no member yet: the birth of a ring of one.
     ///
     /// # Errors
-    /// When a group has stopped.
-    pub async fn initialize_single(&self) -> Result<(), PartitionError> {
-        for running in self.partitions.values() {
-            running.raft.initialize_single().await?;
+    /// When a partition is not on this node or its group has stopped.
+    pub async fn initialize_single(
+        &self,
+        groups: impl IntoIterator<Item = GroupId>,
+    ) -> Result<(), PartitionError> {
+        for group in groups {
+            self.group(group)?.initialize_single().await?;
         }
         Ok(())
     }
 
-    /// Waits until every group has a leader and has applied what was committed before.
+    /// Waits until every group that is open now has a leader and has applied what was committed before.
     ///
     /// # Errors
     /// When a group has stopped.
     pub async fn ready(&self) -> Result<(), PartitionError> {
-        try_join_all(self.partitions.values().map(|running| running.raft.ready())).await?;
+        let replicas = self.replicas();
+        try_join_all(replicas.iter().map(|replica| replica.raft.ready())).await?;
         Ok(())
     }
 
     /// A handle on a site's state and its rows, both of one moment.
     ///
     /// # Errors
+    /// [`PartitionError::NotHere`] and [`PartitionError::NotWhole`] when another node has to be asked,
     /// [`PartitionError::Overloaded`] when too many questions wait; others when the site cannot be loaded.
     pub async fn view(&self, site: SiteId) -> Result<ViewAt<M>, PartitionError> {
-        let running = self.of(site)?;
-        let partition = &running.partition;
-        let _permit = running.permit()?;
+        let replica = self.of(site)?;
+        let partition = &replica.partition;
+        let _permit = replica.permit()?;
+        let _entrance = partition.enter().await?;
+        partition.check_whole()?;
         let view = partition.ask(site, View::<M>::new).await?;
         view.map_err(|error| partition.site_error(site, error))
     }
@@ -156,7 +240,9 @@ impl<M: SiteMachine> Partitions<M> {
     /// # Errors
     /// When the store does not take it; the state is kept.
     pub async fn checkpoint_site(&self, site: SiteId) -> Result<Written, PartitionError> {
-        self.of(site)?.partition.checkpoint_site(site).await
+        let replica = self.of(site)?;
+        let _entrance = replica.partition.enter().await?;
+        replica.partition.checkpoint_site(site).await
     }
 
     /// The canonical hash of a site's state.
@@ -164,9 +250,22 @@ impl<M: SiteMachine> Partitions<M> {
     /// # Errors
     /// When the site cannot be loaded.
     pub async fn state_hash(&self, site: SiteId) -> Result<[u8; 32], PartitionError> {
-        let partition = &self.of(site)?.partition;
+        let replica = self.of(site)?;
+        let partition = &replica.partition;
+        let _entrance = partition.enter().await?;
+        partition.check_whole()?;
         let hash = partition.ask(site, || Hash).await?;
-        hash.map_err(|error| partition.site_error(site, error))
+        let hash = hash.map_err(|error| partition.site_error(site, error))?;
+        Ok(hash.hash)
+    }
+
+    /// The canonical hashes of all sites of a partition at one index; nothing is applied meanwhile. Replicas at the same
+    /// index answer the same.
+    ///
+    /// # Errors
+    /// When the partition is not here or not whole, or a site cannot be loaded.
+    pub async fn site_hashes(&self, group: GroupId) -> Result<SiteHashes, PartitionError> {
+        self.replica(group)?.partition.site_hashes().await
     }
 
     /// Runs one round of duties of every partition now.
@@ -174,19 +273,20 @@ impl<M: SiteMachine> Partitions<M> {
     /// # Errors
     /// When the store or a group failed.
     pub async fn run_duties(&self) -> Result<Vec<DutyReport>, PartitionError> {
-        self.rounds(false).await
+        rounds(&self.replicas(), false).await
     }
 
     /// How the partitions are, by group.
     #[must_use]
     pub fn status(&self) -> Vec<PartitionStatus> {
-        self.partitions.values().map(Running::status).collect()
+        let replicas = self.replicas();
+        replicas.iter().map(|replica| replica.status()).collect()
     }
 
     /// Resolves with the reason when a partition has stopped or the store takes no more writes: only a restart heals
     /// that. While all is well it never does.
     pub async fn failed(&self) -> String {
-        self.failure.wait().await
+        self.node.failure.wait().await
     }
 
     /// Ends the duties, writes every dirty site, raises all floors, ends all actors. Call it when nothing is proposed
@@ -197,18 +297,19 @@ impl<M: SiteMachine> Partitions<M> {
     /// # Errors
     /// When something could not be written; it is still in the log.
     pub async fn shutdown(&self) -> Result<(), PartitionError> {
-        // Only an error when no loop listens.
-        let _ = self.stop.send(true);
+        self.places.write().is_stopping = true;
+        let replicas = self.replicas();
+        let stopped = replicas.iter().filter_map(|replica| replica.stop_rounds());
         let mut ending = Ending {
             partitions: Some(self),
-            loops: std::mem::take(&mut *self.loops.lock()),
+            loops: stopped.collect(),
         };
         for running in &mut ending.loops {
             if let Err(error) = running.await {
                 tracing::error!(%error, "checkpoint: the duties of a partition failed");
             }
         }
-        let result = self.rounds(true).await;
+        let result = rounds(&replicas, true).await;
         ending.partitions = None;
         if self.end_actors().await.is_err() {
             tracing::error!("aggregate: the actors' threads could not be stopped");
@@ -218,29 +319,81 @@ impl<M: SiteMachine> Partitions<M> {
 
     /// Ends all actors; ready once their threads are gone.
     fn end_actors(&self) -> JoinHandle<()> {
-        for running in self.partitions.values() {
-            running.partition.sites.clear();
+        for replica in self.replicas() {
+            replica.partition.sites.clear();
         }
         let spawner = self.seams.spawner.clone();
         spawn_blocking(move || spawner.stop())
     }
 
-    async fn rounds(&self, is_shutdown: bool) -> Result<Vec<DutyReport>, PartitionError> {
-        let rounds = self
-            .partitions
-            .values()
-            .map(|running| running.duties.run_once(is_shutdown));
-        // All of them end, whatever becomes of the others.
-        join_all(rounds).await.into_iter().collect()
+    fn of(&self, site: SiteId) -> Result<Arc<Replica<M>>, PartitionError> {
+        self.replica(self.node.slots.group_of(site))
     }
 
-    fn of(&self, site: SiteId) -> Result<&Running<M>, PartitionError> {
-        self.running(self.slots.group_of(site))
+    fn replica(&self, group: GroupId) -> Result<Arc<Replica<M>>, PartitionError> {
+        match self.places.read().replicas.get(&group) {
+            Some(Place::Open(replica)) => Ok(replica.clone()),
+            Some(Place::Changing) | None => Err(PartitionError::NotHere(group)),
+        }
     }
 
-    fn running(&self, group: GroupId) -> Result<&Running<M>, PartitionError> {
-        let running = self.partitions.get(&group);
-        running.ok_or(PartitionError::NoSuchGroup(group))
+    fn replicas(&self) -> Vec<Arc<Replica<M>>> {
+        let places = self.places.read();
+        let open = places.replicas.values().filter_map(|place| match place {
+            Place::Open(replica) => Some(replica.clone()),
+            Place::Changing => None,
+        });
+        open.collect()
+    }
+}
+
+async fn rounds<M: SiteMachine>(
+    replicas: &[Arc<Replica<M>>],
+    is_shutdown: bool,
+) -> Result<Vec<DutyReport>, PartitionError> {
+    let rounds = replicas
+        .iter()
+        .map(|replica| replica.duties.run_once(is_shutdown));
+    // All of them end, whatever becomes of the others.
+    join_all(rounds).await.into_iter().collect()
+}
+
+/// A partition that is opened or closed. However that ends, its place is free again, unless it is open then.
+struct Change<'a, M: SiteMachine> {
+    partitions: &'a Partitions<M>,
+    group: GroupId,
+    is_open: bool,
+}
+
+impl<'a, M: SiteMachine> Change<'a, M> {
+    const fn new(partitions: &'a Partitions<M>, group: GroupId) -> Self {
+        Self {
+            partitions,
+            group,
+            is_open: false,
+        }
+    }
+
+    /// False when the node stops meanwhile.
+    fn open(&mut self, replica: &Arc<Replica<M>>) -> bool {
+        let mut places = self.partitions.places.write();
+        self.is_open = !places.is_stopping;
+        if self.is_open {
+            let place = Place::Open(replica.clone());
+            places.replicas.insert(self.group, place);
+        }
+        self.is_open
+    }
+}
+
+impl<M: SiteMachine> Drop for Change<'_, M> {
+    fn drop(&mut self) {
+        if self.is_open {
+            return;
+        }
+        let mut places = self.partitions.places.write();
+        places.replicas.remove(&self.group);
+        self.partitions.node.set_replicas(places.replicas.len());
     }
 }
 
@@ -274,113 +427,9 @@ impl<M: SiteMachine> Drop for Ending<'_, M> {
     }
 }
 
-impl<M: SiteMachine> Running<M> {
-    async fn open(
-        raft: &RaftNode,
-        group: GroupId,
-        machine: Arc<M>,
-        seams: &Seams,
-        options: &PartitionOptions,
-        failure: &Arc<Failure>,
-    ) -> Result<Self, PartitionError> {
-        let partition = Partition::open(
-            group,
-            machine,
-            seams.clone(),
-            options.clone(),
-            failure.clone(),
-        )?;
-        let raft_machine = Arc::new(PartitionMachine::new(partition.clone()));
-        let raft = raft.open_group(group, raft_machine).await?;
-        let floors: Arc<dyn FloorSink> = Arc::new(raft.clone());
-        Ok(Self {
-            duties: Arc::new(Duties::new(partition.clone(), floors)),
-            partition,
-            raft,
-            questions: Semaphore::new(options.questions_max),
-        })
-    }
-
-    fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, PartitionError> {
-        let permit = self.questions.try_acquire();
-        permit.map_err(|_| PartitionError::Overloaded {
-            group: self.partition.group,
-            questions_max: self.partition.options.questions_max,
-        })
-    }
-
-    /// Rounds of duties until the end. A failed round is shown and repeated: the store says itself when it is beyond
-    /// help.
-    fn run(
-        &self,
-        round: Duration,
-        mut stopped: watch::Receiver<bool>,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let duties = self.duties.clone();
-        let group = self.partition.group;
-        async move {
-            let mut ticks = interval(round);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tokio::select! {
-                    _ = ticks.tick() => {}
-                    _ = stopped.wait_for(|is_stopped| *is_stopped) => return,
-                }
-                if let Err(error) = duties.run_once(false).await {
-                    metrics::counter!("ringtail_checkpoint_round_failures_total").increment(1);
-                    tracing::error!(%group, %error, "checkpoint: a round of duties failed");
-                }
-            }
-        }
-    }
-
-    fn status(&self) -> PartitionStatus {
-        let partition = &self.partition;
-        let (applied, stamp) = partition.applied();
-        let readings = partition.sites.readings();
-        let now_ms = partition.now_ms();
-        let age = |since_ms: u64| now_ms.saturating_sub(since_ms);
-        let dirty: Vec<_> = readings
-            .iter()
-            .filter(|(_, reading)| reading.dirty_since.is_some())
-            .map(|(_, reading)| *reading)
-            .collect();
-        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        PartitionStatus {
-            group: partition.group,
-            applied: applied.map(|position| position.index),
-            stamp,
-            floor: partition.floor().map(|floor| floor.position.index),
-            is_leader: self.raft.is_leader(),
-            active_sites: readings.len(),
-            dirty_sites: dirty.len(),
-            failing_sites: readings
-                .iter()
-                .filter(|(_, reading)| reading.failures > 0)
-                .count(),
-            dirty_age_ms: dirty
-                .iter()
-                .map(|reading| age(reading.dirty_at_ms))
-                .max()
-                .unwrap_or_default(),
-            late_age_ms: dirty
-                .iter()
-                .filter_map(|reading| reading.late_at_ms.map(age))
-                .max()
-                .unwrap_or_default(),
-            log_bytes: count(&partition.counters.log_bytes),
-            value_bytes: count(&partition.counters.value_bytes),
-            events: count(&partition.counters.events),
-            checkpoints: count(&partition.counters.checkpoints),
-            poisoned_entries: count(&partition.counters.poisoned),
-            failure: partition.failure(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 

@@ -12,7 +12,7 @@ use std::{
 use actix::{
     Actor, ActorContext as _, Context, Handler, WrapFuture as _, fut::ActorFutureExt as _,
 };
-use ringtail_checkpoint::{GroupBatch, SiteReader};
+use ringtail_checkpoint::{GroupBatch, GroupStore, SiteReader};
 use ringtail_proto::{GroupId, LogIndex, RowWrite, SiteId, SiteRow};
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     site_gauge::SiteGauge,
 };
 use answer::Answer;
-pub(crate) use messages::{Apply, BeginRollUp, Checkpoint, FinishRollUp, Hash, Rest, View};
+pub(crate) use messages::{Apply, BeginRollUp, Checkpoint, FinishRollUp, Hash, HashAt, Rest, View};
 pub use messages::{ViewAt, Written};
 use rebuild::Setback;
 pub(crate) use rebuild::guard;
@@ -35,6 +35,9 @@ const REBUILD_ENTRIES_MAX: u64 = 256;
 pub(crate) struct SiteActor<M: SiteMachine> {
     site: SiteId,
     partition: Arc<Partition<M>>,
+    /// The group's rows when the actor was made. Should they be replaced while it still has something to do, the store
+    /// takes nothing from it any more.
+    rows: Arc<dyn GroupStore>,
     gauge: Arc<SiteGauge>,
     /// None before the first message and after a setback; then it is loaded or rebuilt.
     /// Boxed, so that it need not be movable while the actor is.
@@ -55,6 +58,7 @@ impl<M: SiteMachine> SiteActor<M> {
         Self {
             site,
             revision: partition.next_revision(),
+            rows: partition.rows(),
             partition,
             gauge,
             state: None,
@@ -75,7 +79,9 @@ impl<M: SiteMachine> SiteActor<M> {
         };
         let (group, site) = (self.partition.group, self.site);
         tracing::warn!(%group, %site, %from, %to, "aggregate: rebuilding a site from the log");
-        let read = read_slices(self.partition.seams.log.clone(), group, site, (from, to));
+        let bytes_max = self.partition.options.rebuild_bytes_max;
+        let log = self.partition.seams.log.clone();
+        let read = read_slices(log, group, site, (from, to), bytes_max);
         let rebuild = read
             .into_actor(self)
             .map(move |older: Result<_, String>, actor, _| {
@@ -124,7 +130,7 @@ impl<M: SiteMachine> SiteActor<M> {
             let message = "the site has no state".to_owned();
             return Err(SiteError::Panicked { stage, message });
         };
-        let rows = LazyRows::new(&*self.partition.rows, self.site);
+        let rows = LazyRows::new(&*self.rows, self.site);
         let (result, state) = {
             let result = guard(stage, || step(&self.partition.machine, &mut state, &rows));
             (result, state)
@@ -141,7 +147,7 @@ impl<M: SiteMachine> SiteActor<M> {
             return Ok(Written::default());
         }
         // Asked first: rows that the store refuses cost the state in memory.
-        self.partition.rows.check_room()?;
+        self.rows.check_room()?;
         let writes = self.on_state("checkpoint", |machine, state, rows| {
             machine.checkpoint(state, rows)
         })?;
@@ -174,7 +180,7 @@ impl<M: SiteMachine> SiteActor<M> {
             batch.write(self.site, write);
         }
         let value_bytes = batch.value_bytes();
-        self.partition.rows.commit(batch)?;
+        self.rows.commit(batch)?;
         self.revision = self.partition.next_revision();
         self.partition
             .counters
@@ -184,30 +190,31 @@ impl<M: SiteMachine> SiteActor<M> {
     }
 
     fn reader(&self) -> SiteReader {
-        SiteReader::new(self.partition.rows.snapshot(), self.site)
+        SiteReader::new(self.rows.snapshot(), self.site)
     }
 }
 
-/// Reads a site's slices in entries `from..=to` again, a bounded number of entries at a time: the log in between is
-/// mostly of other sites.
+/// Reads a site's slices in entries `from..=to` again, a bounded number of entries and bytes at a time: the log in
+/// between is mostly of other sites.
 async fn read_slices(
     log: Arc<dyn LogSource>,
     group: GroupId,
     site: SiteId,
     (from, to): (LogIndex, LogIndex),
+    bytes_max: u64,
 ) -> Result<Vec<Slice>, String> {
     let mut slices = Vec::new();
     let mut next = from;
     while next <= to {
         let last = to.min(LogIndex(next.0 + REBUILD_ENTRIES_MAX - 1));
-        let entries = log.read(group, next, last).await;
+        let entries = log.read(group, next, last, bytes_max).await;
         let entries = entries.map_err(|error| error.to_string())?;
         let indexes = entries.iter().map(|entry| entry.position.index.0);
-        if !indexes.eq(next.0..=last.0) {
+        if entries.is_empty() || !indexes.eq((next.0..=last.0).take(entries.len())) {
             return Err(format!("entries {next}..={last} are not all there"));
         }
+        next = LogIndex(next.0 + entries.len() as u64);
         slices.extend(slices_of(group, site, entries).map_err(|error| error.to_string())?);
-        next = LogIndex(last.0 + 1);
     }
     Ok(slices)
 }
@@ -290,12 +297,15 @@ impl<M: SiteMachine> Handler<Rest> for SiteActor<M> {
 }
 
 impl<M: SiteMachine> Handler<Hash> for SiteActor<M> {
-    type Result = Answer<M, Result<[u8; 32], SiteError>>;
+    type Result = Answer<M, Result<HashAt, SiteError>>;
 
     fn handle(&mut self, _: Hash, _: &mut Self::Context) -> Self::Result {
         self.with_state(|actor| {
             actor.on_state("state_hash", |machine, state, rows| {
-                machine.state_hash(state, rows)
+                Ok(HashAt {
+                    hash: machine.state_hash(state, rows)?,
+                    index: machine.applied(state),
+                })
             })
         })
     }

@@ -7,6 +7,10 @@ use ringtail_proto::{GroupId, LogIndex, UnixMillis};
 pub struct PartitionStatus {
     /// The partition.
     pub group: GroupId,
+    /// There is a state to tell of; before, questions are refused.
+    pub is_whole: bool,
+    /// Bytes that came so far of a snapshot that is being received.
+    pub received_bytes: Option<u64>,
     /// The last applied entry.
     pub applied: Option<LogIndex>,
     /// The highest applied stamp.

@@ -1,7 +1,7 @@
 //! All partitions of a node over real Raft groups, the real log and the embedded store.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
@@ -112,8 +112,9 @@ impl LogSource for RaftLog {
         group: GroupId,
         from: LogIndex,
         to: LogIndex,
+        bytes_max: u64,
     ) -> Result<Vec<Committed>, MachineError> {
-        let entries = read_entries(&self.0, group, from, to).await;
+        let entries = read_entries(&self.0, group, from, to, bytes_max).await;
         entries.map_err(MachineError::new)
     }
 }
@@ -139,10 +140,11 @@ impl Node {
         };
         let slots = SlotTable::even(4).unwrap();
         let options = PartitionOptions::default();
-        let partitions = Partitions::open(&raft, slots, Counter, seams, options)
+        let hosted: BTreeSet<_> = (1..=4).map(GroupId).collect();
+        let partitions = Partitions::open(&raft, slots, hosted.clone(), Counter, seams, options)
             .await
             .unwrap();
-        partitions.initialize_single().await.unwrap();
+        partitions.initialize_single(hosted).await.unwrap();
         partitions.ready().await.unwrap();
         Self { raft, partitions }
     }

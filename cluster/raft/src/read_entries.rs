@@ -10,7 +10,8 @@ use crate::error::RaftError;
 use crate::machine::{Committed, LogPosition};
 use ringtail_log::LogError;
 
-/// The entries `from..=to` of a group, as its machine was given them; fewer when some are purged or not there yet.
+/// The entries `from..=to` of a group, as its machine was given them; fewer when some are purged or not there yet, or
+/// when they have more than `bytes_max` bytes. At least one if there is any.
 ///
 /// Ask only for entries that are committed: others may be replaced.
 ///
@@ -21,10 +22,11 @@ pub async fn read_entries(
     group: GroupId,
     from: LogIndex,
     to: LogIndex,
+    bytes_max: u64,
 ) -> Result<Vec<Committed>, RaftError> {
     let log = log.group(group);
     let end = LogIndex(to.0.saturating_add(1));
-    let stored = spawn_blocking(move || log.read(from, end, u64::MAX))
+    let stored = spawn_blocking(move || log.read(from, end, bytes_max))
         .await
         .map_err(|_| RaftError::Log(LogError::Closed))??;
     stored

@@ -18,17 +18,17 @@ impl LogSource for SharedLog {
         group: GroupId,
         from: LogIndex,
         to: LogIndex,
+        bytes_max: u64,
     ) -> Result<Vec<Committed>, MachineError> {
-        let entries = read_entries(&self.0, group, from, to)
+        let entries = read_entries(&self.0, group, from, to, bytes_max)
             .await
             .map_err(MachineError::new)?;
-        let expected = to.0.saturating_sub(from.0) + 1;
-        if entries.len() as u64 == expected {
+        let first = entries.first().map(|entry| entry.position.index);
+        if first == Some(from) {
             return Ok(entries);
         }
         Err(MachineError::new(format!(
-            "group {group} has {} of the entries {from} to {to}, the others are purged",
-            entries.len()
+            "entry {from} of group {group} is not in the log, it is purged"
         )))
     }
 }

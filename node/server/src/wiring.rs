@@ -1,6 +1,6 @@
 //! The composition root: every part of a node, made in the order in which they need each other.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use ringtail_checkpoint::{CheckpointStore, DiskFreeSpace, EmbeddedOptions, EmbeddedStore};
@@ -298,16 +298,18 @@ async fn open_partitions(
         spawner: ArbiterSpawner::new(config.threads).map_err(fail)?,
         node_log_bytes: Arc::default(),
     };
+    let hosted: BTreeSet<_> = slots.partitions().into_keys().collect();
     let partitions = Partitions::open(
         raft,
         (*slots).clone(),
+        hosted.clone(),
         SiteMachine::default(),
         seams,
         options,
     )
     .await
     .map_err(damaged)?;
-    partitions.initialize_single().await.map_err(fail)?;
+    partitions.initialize_single(hosted).await.map_err(fail)?;
     Ok(partitions)
 }
 

@@ -92,5 +92,12 @@ impl Message for Rest {
 pub(crate) struct Hash;
 
 impl Message for Hash {
-    type Result = Result<[u8; 32], SiteError>;
+    type Result = Result<HashAt, SiteError>;
+}
+
+/// A canonical hash, and the index of the last entry of the site that it includes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HashAt {
+    pub(crate) hash: [u8; 32],
+    pub(crate) index: LogIndex,
 }

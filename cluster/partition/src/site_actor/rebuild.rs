@@ -59,7 +59,7 @@ impl<M: SiteMachine> SiteActor<M> {
 
     fn load(&mut self, older: Option<&[Slice]>) -> Result<(), LoadStop> {
         let machine = self.partition.machine.clone();
-        let (site, rows) = (self.site, self.partition.rows.clone());
+        let (site, rows) = (self.site, self.rows.clone());
         let loaded = guard("load", || machine.load(site, &LazyRows::new(&*rows, site)));
         let state = Box::new(loaded.map_err(|error| LoadStop::Run(Stop::Failed(error)))?);
         let stored = machine.applied(&state);
@@ -115,7 +115,7 @@ impl<M: SiteMachine> SiteActor<M> {
             codes.extend(std::iter::repeat_n(code, count));
             return Ok(());
         }
-        let rows = LazyRows::new(&*self.partition.rows, self.site);
+        let rows = LazyRows::new(&*self.rows, self.site);
         for slice in slices {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 machine.apply(state, at, slice.change(), &rows)

@@ -166,10 +166,10 @@ fn a_failed_persist_raises_no_floor() {
             .unwrap();
         let cause = "disk".to_owned();
         world.memory.fail_with(Some(StoreError::Poisoned { cause }));
-        assert!(process.failure.wait().now_or_never().is_none());
+        assert!(process.node.failure.wait().now_or_never().is_none());
         process.duties.run_once(false).await.unwrap_err();
         assert_eq!(
-            process.failure.wait().await,
+            process.node.failure.wait().await,
             "store takes no writes since an earlier one failed: disk"
         );
         assert_eq!(world.log.floor.load(Ordering::Relaxed), 0);
@@ -195,7 +195,7 @@ fn broken_entries_are_skipped_and_newer_ones_stop_the_partition() {
         let newer = world.log.append(Body::Command(Bytes::from_static(b"\x63")));
         let error = process.raft.apply(vec![newer]).await.unwrap_err();
         assert!(error.to_string().contains("version 99"), "{error}");
-        let failure = process.failure.wait().await;
+        let failure = process.node.failure.wait().await;
         assert_eq!(failure, format!("partition 1 has stopped: {error}"));
         let next = world.log.append_events(&[add(1, 2)]);
         process.raft.apply(vec![next]).await.unwrap_err();

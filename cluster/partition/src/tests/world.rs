@@ -23,6 +23,7 @@ use ringtail_proto::{
     },
 };
 use ringtail_raft::{Body, Committed, LogPosition, Machine as _, MachineError};
+use ringtail_ring::SlotTable;
 
 use super::adding_machine::{ADD, AddingMachine, Sum};
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
     ViewAt,
     apply::PartitionMachine,
     duties::Duties,
-    failure::Failure,
+    node_state::NodeState,
     partition::Partition,
     site_actor::{Hash, View},
 };
@@ -78,6 +79,7 @@ impl LogSource for TestLog {
         group: GroupId,
         from: LogIndex,
         to: LogIndex,
+        bytes_max: u64,
     ) -> Result<Vec<Committed>, MachineError> {
         assert_eq!(group, GROUP);
         self.reads.fetch_add(1, Ordering::Relaxed);
@@ -85,12 +87,19 @@ impl LogSource for TestLog {
             return Err(MachineError::new("told not to read"));
         }
         let entries = self.entries.lock();
-        (from.0..=to.0)
-            .map(|index| {
-                let entry = entries.get(&index).cloned();
-                entry.ok_or_else(|| MachineError::new(format!("entry {index} is gone")))
-            })
-            .collect()
+        let (mut read, mut bytes) = (Vec::new(), 0);
+        for index in from.0..=to.0 {
+            let entry = entries.get(&index).cloned();
+            let entry = entry.ok_or_else(|| MachineError::new(format!("entry {index} is gone")))?;
+            if let Body::Command(command) = &entry.body {
+                bytes += command.len() as u64;
+            }
+            if bytes > bytes_max && !read.is_empty() {
+                break;
+            }
+            read.push(entry);
+        }
+        Ok(read)
     }
 }
 
@@ -244,20 +253,21 @@ impl World {
             spawner: LocalSpawner::new(),
             node_log_bytes: Arc::default(),
         };
-        let failure = Arc::<Failure>::default();
+        let slots = SlotTable::even(1).unwrap();
+        let node = Arc::new(NodeState::new(slots, &self.options));
         let partition = Partition::open(
             GROUP,
             machine.clone(),
             seams,
             self.options.clone(),
-            failure.clone(),
+            node.clone(),
         )?;
         let process = Process {
             raft: PartitionMachine::new(partition.clone()),
             duties: Duties::new(partition.clone(), self.log.clone()),
             machine,
             partition,
-            failure,
+            node,
         };
         let floor = process.raft.floor().await.unwrap().position;
         let floor = floor.map_or(0, |position| position.index.0);
@@ -279,7 +289,7 @@ pub(super) struct Process {
     pub(super) partition: Arc<Partition<AddingMachine>>,
     pub(super) raft: PartitionMachine<AddingMachine>,
     pub(super) duties: Duties<AddingMachine>,
-    pub(super) failure: Arc<Failure>,
+    pub(super) node: Arc<NodeState>,
 }
 
 impl Process {
@@ -300,7 +310,7 @@ impl Process {
 
     pub(super) async fn hash(&self, site: u64) -> [u8; 32] {
         let hash = self.partition.ask(SiteId(site), || Hash).await.unwrap();
-        hash.unwrap()
+        hash.unwrap().hash
     }
 
     pub(super) async fn duties(&self) -> DutyReport {
@@ -314,7 +324,7 @@ impl Process {
             raft,
             duties,
             machine,
-            failure: _,
+            node: _,
         } = self;
         drop((raft, duties, machine));
         partition.sites.clear();

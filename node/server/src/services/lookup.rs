@@ -130,7 +130,7 @@ impl Lookup {
         id: EventId,
     ) -> Result<Option<EventFields>, ApiError> {
         let group = self.partitions.slots().group_of(site);
-        let Ok(entries) = self.log.read(group, index, index).await else {
+        let Ok(entries) = self.log.read(group, index, index, u64::MAX).await else {
             // Purged: the id outlives the log.
             return Ok(None);
         };

@@ -1,0 +1,42 @@
+//! What all partitions of a node share.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ringtail_ring::SlotTable;
+
+use crate::{PartitionOptions, failure::Failure, pace::Pace};
+
+/// What all partitions of a node share.
+pub(crate) struct NodeState {
+    /// Which sites belong to which partition.
+    pub(crate) slots: SlotTable,
+    /// One that has stopped only goes on after a restart.
+    pub(crate) failure: Failure,
+    /// How fast snapshots leave the node.
+    pub(crate) pace: Pace,
+    sites_active_max: usize,
+    /// Partitions on this node now.
+    replicas: AtomicUsize,
+}
+
+impl NodeState {
+    pub(crate) fn new(slots: SlotTable, options: &PartitionOptions) -> Self {
+        Self {
+            slots,
+            failure: Failure::default(),
+            pace: Pace::new(options.snapshot_bytes_per_second_max),
+            sites_active_max: options.sites_active_max,
+            replicas: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn set_replicas(&self, replicas: usize) {
+        self.replicas.store(replicas, Ordering::Relaxed);
+    }
+
+    /// Sites that one partition may keep active. The limit is the node's; sites spread evenly over partitions.
+    pub(crate) fn sites_active_max(&self) -> usize {
+        let replicas = self.replicas.load(Ordering::Relaxed).max(1);
+        self.sites_active_max.div_ceil(replicas)
+    }
+}

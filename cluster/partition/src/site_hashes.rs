@@ -1,0 +1,92 @@
+//! The canonical hashes of a partition's sites at one index.
+
+use std::{collections::BTreeMap, collections::BTreeSet, ops::ControlFlow, sync::Arc};
+
+use ringtail_checkpoint::{GroupKey, StoreError};
+use ringtail_proto::{LogIndex, SiteId, SiteRow};
+use tokio::task::spawn_blocking;
+
+use crate::{
+    PartitionError, SiteMachine,
+    partition::Partition,
+    site_actor::{Hash, Rest},
+};
+
+/// The canonical hashes of a partition's sites at one index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteHashes {
+    /// The last entry that every hash includes.
+    pub index: LogIndex,
+    /// All sites that have rows or state.
+    pub sites: BTreeMap<SiteId, [u8; 32]>,
+}
+
+impl<M: SiteMachine> Partition<M> {
+    /// Hashes all sites while nothing is applied. Sites that have no actor get one for that long.
+    pub(crate) async fn site_hashes(self: &Arc<Self>) -> Result<SiteHashes, PartitionError> {
+        let _entrance = self.enter().await?;
+        let _still = self.applying.lock().await;
+        self.check_whole()?;
+        let applied = self
+            .applied()
+            .0
+            .ok_or(PartitionError::NotWhole(self.group))?;
+        let index = applied.index;
+        let mut hashes = SiteHashes {
+            index,
+            sites: BTreeMap::new(),
+        };
+        for site in self.all_sites().await? {
+            let was_active = self.active_address(site).is_some();
+            let hash = self.ask(site, || Hash).await?;
+            let hash = hash.map_err(|error| self.site_error(site, error))?;
+            if hash.index > index {
+                // Its rows came with a snapshot or outlived a restart; the log has not come that far again.
+                return Err(PartitionError::Behind {
+                    group: self.group,
+                    applied: index,
+                    site,
+                    index: hash.index,
+                });
+            }
+            hashes.sites.insert(site, hash.hash);
+            if !was_active {
+                self.let_go(site).await;
+            }
+        }
+        Ok(hashes)
+    }
+
+    async fn all_sites(&self) -> Result<BTreeSet<SiteId>, PartitionError> {
+        let rows = self.rows();
+        let stored = spawn_blocking(move || {
+            let mut sites = BTreeSet::new();
+            let first = GroupKey::Site(SiteId(u64::MIN), SiteRow::Site);
+            let last = GroupKey::Site(SiteId(u64::MAX), SiteRow::Site);
+            let visit = &mut |key, _| {
+                if let GroupKey::Site(site, _) = key {
+                    sites.insert(site);
+                }
+                ControlFlow::Continue(())
+            };
+            rows.snapshot().range(&first, &last, visit)?;
+            Ok::<_, StoreError>(sites)
+        });
+        let stored = stored.await;
+        let mut sites = stored.map_err(|_| PartitionError::Stopping(self.group))??;
+        sites.extend(self.sites.readings().into_iter().map(|(site, _)| site));
+        Ok(sites)
+    }
+
+    async fn let_go(&self, site: SiteId) {
+        let Some(address) = self.active_address(site) else {
+            return;
+        };
+        let rest = Rest {
+            used_at_ms_max: u64::MAX,
+        };
+        if matches!(address.send(rest).await, Ok(true)) {
+            self.sites.forget(site, &address);
+        }
+    }
+}
