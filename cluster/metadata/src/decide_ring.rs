@@ -9,6 +9,7 @@ use crate::{
     MetadataError, Node, NodeAddresses, NodeState, Outcome, SecretHash,
     decide::{Change, Decision, Rules, reaches},
     group_placement::set_of,
+    reconcile::METADATA_VOTERS_MAX,
     ring_state::RingState,
 };
 
@@ -372,7 +373,11 @@ impl Rules<'_> {
         target: Vec<NodeId>,
     ) -> Result<Decision, MetadataError> {
         let place = self.place(group)?;
-        if target.len() > self.directory.replicas_max() {
+        let replicas_max = match group {
+            METADATA_GROUP => METADATA_VOTERS_MAX,
+            _ => self.directory.replicas_max(),
+        };
+        if target.len() > replicas_max {
             let reason = format!("{} nodes are more than the ring keeps", target.len());
             return Err(MetadataError::invalid("target", reason));
         }

@@ -5,14 +5,14 @@ use std::{ops::ControlFlow, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use ringtail_checkpoint::{GroupBatch, GroupSnapshot, GroupStore};
+use ringtail_checkpoint::{CheckpointStore, GroupBatch, GroupSnapshot, GroupStore};
 use ringtail_proto::{GroupId, LogIndex, UnixMillis};
 use ringtail_raft::{Body, Committed, Floor, LogPosition, Machine, MachineError};
 use tokio::sync::watch;
 
 use crate::{
-    AuditRecord, Cluster, Directory, Entry, GroupPlacement, JoinToken, Key, MetadataError, Outcome,
-    Site,
+    AuditRecord, Cluster, Directory, Entry, GroupPlacement, JoinToken, Key, METADATA_GROUP,
+    MetadataError, Outcome, Site,
     decide::{Change, decide},
     ring_state::RingState,
     rows::{self, Family, Head},
@@ -22,25 +22,32 @@ use crate::{
 /// Applies group 0's log. All rows that a run of entries changes go into one atomic batch together with the position
 /// applied; so what the store holds is always the state at exactly one position.
 pub struct MetadataMachine {
-    store: Arc<dyn GroupStore>,
-    directory: Arc<Directory>,
-    applying: Mutex<Applying>,
-    applied: watch::Sender<LogIndex>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What the machine shares with a snapshot on its way in.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn CheckpointStore>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) applying: Mutex<Applying>,
+    pub(crate) applied: watch::Sender<LogIndex>,
 }
 
 /// What only apply touches.
-struct Applying {
+pub(crate) struct Applying {
+    /// Another one after a snapshot was received.
+    pub(crate) rows: Arc<dyn GroupStore>,
     head: Head,
     membership: Option<Bytes>,
 }
 
-impl MetadataMachine {
-    /// Reads the rows of group 0.
-    ///
-    /// # Errors
-    /// When a row cannot be read, or was written by a newer binary.
-    pub fn open(store: Arc<dyn GroupStore>) -> Result<Self, MetadataError> {
-        let snapshot = store.snapshot();
+impl Applying {
+    /// Reads the position from the rows of group 0, and everything that readers see.
+    pub(crate) fn open(store: &dyn CheckpointStore) -> Result<(Self, Directory), MetadataError> {
+        let rows = store
+            .group(METADATA_GROUP)
+            .map_err(MetadataError::storage)?;
+        let snapshot = rows.snapshot();
         let head: Head = rows::read(&*snapshot, "head row", &rows::HEAD)?.unwrap_or_default();
         let membership = snapshot
             .get(&rows::MEMBERSHIP)
@@ -49,43 +56,73 @@ impl MetadataMachine {
             .transpose()?;
         let directory = Directory::new();
         load(&*snapshot, &directory)?;
-        let applied = head
-            .position
-            .map_or(LogIndex(0), |position| LogPosition::from(position).index);
         tracing::info!(
-            index = %applied,
+            index = %index_of(&head),
             sites = directory.site_count(),
             keys = directory.key_count(),
             "metadata loaded"
         );
-        Ok(Self {
+        let applying = Self {
+            rows,
+            head,
+            membership,
+        };
+        Ok((applying, directory))
+    }
+
+    /// The index applied last.
+    pub(crate) fn index(&self) -> LogIndex {
+        index_of(&self.head)
+    }
+
+    /// The position up to which the rows hold everything.
+    pub(crate) fn floor(&self) -> Floor {
+        Floor {
+            position: self.head.position.map(LogPosition::from),
+            membership: self.membership.clone(),
+        }
+    }
+}
+
+fn index_of(head: &Head) -> LogIndex {
+    head.position
+        .map_or(LogIndex(0), |position| LogPosition::from(position).index)
+}
+
+impl MetadataMachine {
+    /// Reads the rows of group 0.
+    ///
+    /// # Errors
+    /// When a row cannot be read, or was written by a newer binary.
+    pub fn open(store: Arc<dyn CheckpointStore>) -> Result<Self, MetadataError> {
+        let (applying, directory) = Applying::open(&*store)?;
+        let shared = Shared {
             store,
             directory: Arc::new(directory),
-            applying: Mutex::new(Applying { head, membership }),
-            applied: watch::Sender::new(applied),
+            applied: watch::Sender::new(applying.index()),
+            applying: Mutex::new(applying),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
         })
     }
 
     /// The state, for readers.
     #[must_use]
     pub fn directory(&self) -> Arc<Directory> {
-        Arc::clone(&self.directory)
+        Arc::clone(&self.shared.directory)
     }
 
     /// The index applied last; changes each time something was applied.
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<LogIndex> {
-        self.applied.subscribe()
+        self.shared.applied.subscribe()
     }
 
     /// The position up to which the store holds everything, durable once the store is persisted.
     #[must_use]
     pub fn floor_now(&self) -> Floor {
-        let applying = self.applying.lock();
-        Floor {
-            position: applying.head.position.map(LogPosition::from),
-            membership: applying.membership.clone(),
-        }
+        self.shared.applying.lock().floor()
     }
 
     /// The newest records of the audit log, newest first, at most `max` of them.
@@ -94,8 +131,8 @@ impl MetadataMachine {
     /// When the store cannot be read.
     pub fn audit(&self, max: usize) -> Result<Vec<AuditRecord>, MetadataError> {
         let (snapshot, next) = {
-            let applying = self.applying.lock();
-            (self.store.snapshot(), applying.head.audit_next)
+            let applying = self.shared.applying.lock();
+            (applying.rows.snapshot(), applying.head.audit_next)
         };
         let first = next.saturating_sub(max as u64);
         let mut records = Vec::new();
@@ -115,7 +152,7 @@ impl MetadataMachine {
 
     /// Applies a run of entries and commits what they change.
     fn apply_all(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, MetadataError> {
-        let mut applying = self.applying.lock();
+        let mut applying = self.shared.applying.lock();
         let applied = applying
             .head
             .position
@@ -149,8 +186,11 @@ impl MetadataMachine {
             && Some(position.index) > applied
         {
             batch.put(&rows::HEAD, encode(&applying.head));
-            self.store.commit(batch).map_err(MetadataError::storage)?;
-            self.applied.send_replace(position.index);
+            applying
+                .rows
+                .commit(batch)
+                .map_err(MetadataError::storage)?;
+            self.shared.applied.send_replace(position.index);
         }
         Ok(replies)
     }
@@ -167,7 +207,7 @@ impl MetadataMachine {
             true => (false, String::new()),
             false => (true, entry.command.to_string()),
         };
-        let decision = decide(&self.directory, head, entry.command);
+        let decision = decide(&self.shared.directory, head, entry.command);
         if is_audited {
             let record = AuditRecord {
                 index,
@@ -190,43 +230,43 @@ impl MetadataMachine {
         match change {
             Change::Cluster(cluster) => {
                 batch.put(&rows::CLUSTER, encode(&*cluster));
-                self.directory.put_cluster(cluster);
+                self.shared.directory.put_cluster(cluster);
             }
             Change::Node(node) => {
                 batch.put(&rows::node_row(node.id), rows::node_to_row(&node));
-                self.directory.put_node(node);
+                self.shared.directory.put_node(node);
             }
             Change::ForgetNode(node) => {
                 batch.remove(&rows::node_row(node));
-                self.directory.forget_node(node);
+                self.shared.directory.forget_node(node);
             }
             Change::Ring(ring) => {
                 batch.put(&rows::RING, encode(&ring));
-                self.directory.put_ring_state(ring);
+                self.shared.directory.put_ring_state(ring);
             }
             Change::Token(token) => {
                 batch.put(&rows::token_row(token.id), encode(&*token));
-                self.directory.put_token(token);
+                self.shared.directory.put_token(token);
             }
             Change::ForgetToken(token) => {
                 batch.remove(&rows::token_row(token));
-                self.directory.forget_token(token);
+                self.shared.directory.forget_token(token);
             }
             Change::Placement(group, place) => {
                 batch.put(&rows::placement_row(group), encode(&*place));
-                self.directory.put_placements([(group, place)]);
+                self.shared.directory.put_placements([(group, place)]);
             }
             Change::Site(site) => {
                 batch.put(&rows::site_row(site.id), encode(&*site));
-                self.directory.put_site(site);
+                self.shared.directory.put_site(site);
             }
             Change::Key(key) => {
                 batch.put(&rows::key_row(key.id), encode(&*key));
-                self.directory.put_key(key);
+                self.shared.directory.put_key(key);
             }
             Change::ForgetKey(key) => {
                 batch.remove(&rows::key_row(key));
-                self.directory.forget_key(key);
+                self.shared.directory.forget_key(key);
             }
         }
     }
@@ -235,7 +275,11 @@ impl MetadataMachine {
     fn keep_record(&self, head: &mut Head, batch: &mut GroupBatch, record: &AuditRecord) {
         batch.put(&rows::audit_row(head.audit_next), encode(record));
         head.audit_next += 1;
-        let limits = self.directory.cluster().map(|cluster| cluster.limits);
+        let limits = self
+            .shared
+            .directory
+            .cluster()
+            .map(|cluster| cluster.limits);
         let records_max = u64::from(limits.unwrap_or_default().audit_records_max);
         while head.audit_next - head.audit_first > records_max {
             batch.remove(&rows::audit_row(head.audit_first));
@@ -256,7 +300,7 @@ impl Machine for MetadataMachine {
             .apply_all(entries)
             .map_err(|error| MachineError::new(error.to_string()))?;
         metrics::counter!("ringtail_metadata_entries_total").increment(count);
-        metrics::gauge!("ringtail_metadata_sites").set(self.directory.site_count() as f64);
+        metrics::gauge!("ringtail_metadata_sites").set(self.shared.directory.site_count() as f64);
         Ok(replies)
     }
 }

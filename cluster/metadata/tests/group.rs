@@ -51,7 +51,7 @@ impl Node {
         let options = LogOptions::default();
         let (log, _) = SegmentLog::open(Arc::new(LocalDisk), &log_directory, options).unwrap();
         let raft = RaftNode::start(RaftOptions::new(NodeId(1)), log).unwrap();
-        let machine = MetadataMachine::open(store.group(GroupId(0)).unwrap()).unwrap();
+        let machine = MetadataMachine::open(store.clone()).unwrap();
         let machine = Arc::new(machine);
         let group = raft.open_group(GroupId(0), machine.clone()).await.unwrap();
         group.initialize_single().await.unwrap();

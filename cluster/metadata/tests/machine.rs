@@ -649,7 +649,8 @@ fn one_more_site_writes_three_rows_however_many_there_are() {
 async fn what_a_newer_binary_wrote_stops_the_group_and_changes_nothing() {
     let store = ringtail_checkpoint::MemoryStore::new();
     let group = ringtail_checkpoint::CheckpointStore::group(&store, support::GROUP).unwrap();
-    let machine = ringtail_metadata::MetadataMachine::open(group.clone()).unwrap();
+    let machine =
+        ringtail_metadata::MetadataMachine::open(std::sync::Arc::new(store.clone())).unwrap();
     let committed = |bytes: &'static [u8]| ringtail_raft::Committed {
         position: ringtail_raft::LogPosition {
             term: 1,
@@ -675,7 +676,7 @@ async fn what_a_newer_binary_wrote_stops_the_group_and_changes_nothing() {
     let head = ringtail_checkpoint::GroupKey::named("head");
     batch.put(&head, bytes::Bytes::from_static(b"\x02"));
     group.commit(batch).unwrap();
-    let error = ringtail_metadata::MetadataMachine::open(group)
+    let error = ringtail_metadata::MetadataMachine::open(std::sync::Arc::new(store))
         .err()
         .unwrap()
         .to_string();

@@ -9,6 +9,6 @@ mod plan;
 mod slot_table;
 
 pub use node::RingNode;
-pub use placement::{Placement, PlacementOptions};
+pub use placement::{Placement, PlacementOptions, replication_factor};
 pub use plan::{GroupMove, PlacementPlan};
 pub use slot_table::{SlotTable, SlotTableError};

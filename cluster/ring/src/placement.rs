@@ -77,8 +77,35 @@ impl Placement {
                 .collect();
             (group, chooser.choose(&candidates))
         };
-        Self {
+        let mut placement = Self {
             groups: groups.into_iter().map(place).collect(),
+        };
+        placement.balance_leaders();
+        placement
+    }
+
+    /// The number of groups that each node is to lead.
+    #[must_use]
+    pub fn leaders(&self) -> BTreeMap<NodeId, usize> {
+        let mut leaders = BTreeMap::new();
+        for node in self.groups.values().filter_map(|nodes| nodes.first()) {
+            *leaders.entry(*node).or_default() += 1;
+        }
+        leaders
+    }
+
+    /// Hands groups from leaders of many to replicas that lead few, until no such change helps. Each makes the sum of
+    /// squares smaller, so that it ends.
+    fn balance_leaders(&mut self) {
+        let mut leaders = self.leaders();
+        loop {
+            let mut has_changed = false;
+            for nodes in self.groups.values_mut() {
+                has_changed |= hand_over(nodes, &mut leaders);
+            }
+            if !has_changed {
+                return;
+            }
         }
     }
 
@@ -93,8 +120,27 @@ impl Placement {
     }
 }
 
+/// Puts the replica that leads least in front, if that brings the two closer to each other.
+fn hand_over(nodes: &mut [NodeId], leaders: &mut BTreeMap<NodeId, usize>) -> bool {
+    let leads = |node: &NodeId| leaders.get(node).copied().unwrap_or_default();
+    let Some(first) = nodes.first().copied() else {
+        return false;
+    };
+    let fewest = nodes.iter().copied().min_by_key(|node| leads(node));
+    let Some(next) = fewest.filter(|node| leads(&first) > leads(node) + 1) else {
+        return false;
+    };
+    *leaders.entry(first).or_default() -= 1;
+    *leaders.entry(next).or_default() += 1;
+    if let Some(place) = nodes.iter().position(|node| *node == next) {
+        nodes.swap(0, place);
+    }
+    true
+}
+
 /// The largest odd number up to both: an even number of voters bears no more failures than one less.
-const fn replication_factor(nodes: usize, replicas_max: usize) -> usize {
+#[must_use]
+pub const fn replication_factor(nodes: usize, replicas_max: usize) -> usize {
     let most = if nodes < replicas_max {
         nodes
     } else {

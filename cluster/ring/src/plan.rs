@@ -27,7 +27,8 @@ pub struct GroupMove {
 }
 
 impl PlacementPlan {
-    /// The changes from `current` to `target`. Groups that only `current` has stay as they are.
+    /// The changes from `current` to `target`: of nodes, or of the leader alone. Groups that only `current` has stay as
+    /// they are.
     #[must_use]
     pub fn between(current: &Placement, target: &Placement) -> Self {
         let mut moves = Vec::new();
@@ -35,7 +36,7 @@ impl PlacementPlan {
             let held = current.groups.get(group).map_or(&[][..], Vec::as_slice);
             let add = without(wanted, held);
             let remove = without(held, wanted);
-            if !add.is_empty() || !remove.is_empty() {
+            if !add.is_empty() || !remove.is_empty() || held.first() != wanted.first() {
                 moves.push(GroupMove {
                     group: *group,
                     add,
@@ -90,6 +91,9 @@ impl fmt::Display for GroupMove {
         }
         for node in &self.remove {
             write!(formatter, " -{node}")?;
+        }
+        if self.add.is_empty() && self.remove.is_empty() {
+            formatter.write_str(" another leader")?;
         }
         let target: Vec<String> = self.target.iter().map(ToString::to_string).collect();
         write!(formatter, " -> {}", target.join(","))

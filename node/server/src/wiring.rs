@@ -75,7 +75,7 @@ impl Node {
         let raft =
             Arc::new(RaftNode::start(RaftOptions::new(data.identity.node), log).map_err(fail)?);
         let metadata =
-            open_metadata(data, config, &raft, &*store, addresses, &clock, &actor).await?;
+            open_metadata(data, config, &raft, &store, addresses, &clock, &actor).await?;
         let directory = metadata.directory();
         let log_source: Arc<dyn LogSource> = Arc::new(SharedLog(Arc::clone(raft.log())));
         let partitions = open_partitions(config, &raft, &store, &log_source, &metadata).await?;
@@ -223,13 +223,12 @@ async fn open_metadata(
     data: &DataDirectory,
     config: &Config,
     raft: &RaftNode,
-    store: &dyn CheckpointStore,
+    store: &Arc<dyn CheckpointStore>,
     addresses: &Addresses,
     clock: &Arc<dyn Clock>,
     actor: &Actor,
 ) -> Result<Metadata, ExitError> {
-    let rows = store.group(METADATA).map_err(damaged)?;
-    let machine = Arc::new(MetadataMachine::open(rows).map_err(damaged)?);
+    let machine = Arc::new(MetadataMachine::open(Arc::clone(store)).map_err(damaged)?);
     let group = raft
         .open_group(METADATA, machine.clone())
         .await

@@ -40,7 +40,7 @@ impl Replica {
     }
 
     pub(crate) fn over(store: MemoryStore) -> Self {
-        let machine = MetadataMachine::open(store.group(GROUP).unwrap()).unwrap();
+        let machine = MetadataMachine::open(Arc::new(store.clone())).unwrap();
         // What the rows hold already stands in the log as blanks.
         let log = match machine.floor_now().position {
             None => Vec::new(),
@@ -101,7 +101,7 @@ impl Replica {
     }
 
     pub(crate) fn reopen(&mut self) {
-        self.machine = MetadataMachine::open(self.store.group(GROUP).unwrap()).unwrap();
+        self.machine = MetadataMachine::open(Arc::new(self.store.clone())).unwrap();
     }
 
     /// Applies what the log holds behind the floor, as a group does when it is opened.

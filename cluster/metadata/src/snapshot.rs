@@ -1,0 +1,113 @@
+//! Group 0's state on its way to a node that has fallen behind, and in.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ringtail_checkpoint::{GroupReplacement, GroupSnapshot, RawRow};
+use ringtail_raft::{Floor, MachineError};
+use tokio::task::spawn_blocking;
+
+use crate::{
+    METADATA_GROUP, MetadataError, MetadataMachine,
+    machine::{Applying, Shared},
+};
+
+/// Bytes of rows in one part.
+const PART_BYTES_MAX: u64 = 1 << 20;
+
+/// The rows as they were at one position.
+pub(crate) struct Source {
+    rows: Arc<dyn GroupSnapshot>,
+    last: Option<Bytes>,
+}
+
+/// Rows that take the place of all that are here.
+pub(crate) struct Sink {
+    shared: Arc<Shared>,
+    /// None after an error: what came before it is given up.
+    replacement: Option<Box<dyn GroupReplacement>>,
+}
+
+impl MetadataMachine {
+    /// The rows as they are now, and the position that they hold: both change together, under one lock.
+    pub(crate) fn rows_now(&self) -> (Floor, Source) {
+        let applying = self.shared.applying.lock();
+        let source = Source {
+            rows: applying.rows.snapshot(),
+            last: None,
+        };
+        (applying.floor(), source)
+    }
+
+    /// Begins to take other rows in. Until the end readers see what they saw, and so they do when it does not come.
+    pub(crate) async fn replace(&self) -> Result<Sink, MachineError> {
+        let shared = Arc::clone(&self.shared);
+        let begin = move || {
+            let replacement = shared.store.replace_group(METADATA_GROUP);
+            let replacement = replacement.map_err(MetadataError::storage)?;
+            Ok(Sink {
+                shared,
+                replacement: Some(replacement),
+            })
+        };
+        blocking(begin).await
+    }
+}
+
+impl Source {
+    /// The next rows by key; empty after the last.
+    pub(crate) async fn next_rows(&mut self) -> Result<Vec<RawRow>, MachineError> {
+        let (snapshot, last) = (Arc::clone(&self.rows), self.last.clone());
+        let read = move || {
+            let rows = snapshot.rows_after(last.as_deref(), PART_BYTES_MAX);
+            rows.map_err(MetadataError::storage)
+        };
+        let rows = blocking(read).await?;
+        if let Some((key, _)) = rows.last() {
+            self.last = Some(key.clone());
+        }
+        Ok(rows)
+    }
+}
+
+impl Sink {
+    pub(crate) async fn put_rows(&mut self, rows: Vec<RawRow>) -> Result<(), MachineError> {
+        let mut replacement = self.replacement.take().ok_or_else(given_up)?;
+        let put = move || {
+            replacement.put(rows).map_err(MetadataError::storage)?;
+            Ok(replacement)
+        };
+        self.replacement = Some(blocking(put).await?);
+        Ok(())
+    }
+
+    /// Puts the rows in place, then shows readers the state that they hold, whole.
+    pub(crate) async fn finish_rows(mut self) -> Result<Floor, MachineError> {
+        let replacement = self.replacement.take().ok_or_else(given_up)?;
+        let shared = Arc::clone(&self.shared);
+        let finish = move || {
+            let mut applying = shared.applying.lock();
+            replacement.finish().map_err(MetadataError::storage)?;
+            let (received, directory) = Applying::open(&*shared.store)?;
+            let (floor, index) = (received.floor(), received.index());
+            *applying = received;
+            shared.directory.become_like(directory);
+            shared.applied.send_replace(index);
+            Ok(floor)
+        };
+        blocking(finish).await
+    }
+}
+
+fn given_up() -> MachineError {
+    MachineError::new("the snapshot was given up after an error")
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, MetadataError> + Send + 'static,
+) -> Result<T, MachineError> {
+    match spawn_blocking(work).await {
+        Ok(result) => result.map_err(MachineError::new),
+        Err(error) => Err(MachineError::new(error)),
+    }
+}
