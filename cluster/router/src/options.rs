@@ -10,6 +10,9 @@ pub struct RouterOptions {
     /// Bytes of one entry, and of one submission, counted before attributes are shared.
     pub batch_bytes_max: usize,
     /// Entries of one group on their way to the disk; while they are, submissions gather into the next.
+    ///
+    /// More than one makes entries small and no acknowledgement earlier: the first to come after a sync has begun takes
+    /// the place in the next one alone, and all others wait for the sync after that.
     pub entries_in_flight_max: usize,
     /// Entries of one group that are on disk but not applied.
     pub entries_unapplied_max: usize,
@@ -26,7 +29,7 @@ impl Default for RouterOptions {
         Self {
             batch_events_max: 8_192,
             batch_bytes_max: 4 << 20,
-            entries_in_flight_max: 4,
+            entries_in_flight_max: 1,
             entries_unapplied_max: 32,
             group_submissions_max: 16_384,
             site_events_in_flight_max: 65_536,
