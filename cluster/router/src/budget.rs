@@ -64,6 +64,11 @@ impl Budget {
         Ok(charge)
     }
 
+    /// Bytes of an entry whose events were counted where they came in.
+    pub(crate) fn charge_bytes(self: &Arc<Self>, bytes: usize) -> Result<Charge, RouteError> {
+        self.charge(SiteId(0), 0, bytes)
+    }
+
     pub(crate) fn bytes_in_flight(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }

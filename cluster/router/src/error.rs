@@ -1,6 +1,6 @@
 //! Why events did not get into a log.
 
-use ringtail_proto::{ErrorKind, GroupId, SiteId};
+use ringtail_proto::{ErrorKind, GroupId, NodeId, SiteId};
 
 /// Why events did not get into a log, or why that is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +47,15 @@ pub enum RouteError {
     /// The node stops.
     #[error("the node is stopping")]
     Stopping,
-    /// The group has no leader here. Nothing was written.
+    /// Another node leads the group, or nobody does. Nothing was written.
+    #[error("this node does not lead group {group}{}", leader.map(|node| format!(", node {node} does")).unwrap_or_default())]
+    NotLeader {
+        /// The group.
+        group: GroupId,
+        /// The leader, if it is known.
+        leader: Option<NodeId>,
+    },
+    /// The group cannot be reached. Nothing was written.
     #[error("group {group} is not available: {message}")]
     Unavailable {
         /// The group.
@@ -71,6 +79,25 @@ pub enum RouteError {
         /// What the group said.
         message: String,
     },
+    /// The group has no quorum and the spool has no room. Nothing was written.
+    #[error("group {group} has no quorum and the spool is at its limit of {bytes_max} bytes")]
+    SpoolFull {
+        /// The group.
+        group: GroupId,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// The group has no quorum and the spool's disk failed. Nothing was acknowledged.
+    #[error("group {group} has no quorum and the spool could not take the events: {message}")]
+    SpoolFailed {
+        /// The group.
+        group: GroupId,
+        /// What the disk said.
+        message: String,
+    },
+    /// The spool's directory cannot be used.
+    #[error("the spool cannot be opened: {0}")]
+    SpoolUnusable(String),
     /// The events are in the log, but the answer of apply is not one verdict for each.
     #[error("group {group} answered {replies} verdicts to {events} events")]
     MalformedReply {
@@ -103,11 +130,17 @@ impl RouteError {
         match self {
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::SiteBusy { .. } => ErrorKind::RateLimited,
-            Self::BytesBusy { .. } | Self::GroupBusy { .. } => ErrorKind::Overloaded,
+            Self::BytesBusy { .. } | Self::GroupBusy { .. } | Self::SpoolFull { .. } => {
+                ErrorKind::Overloaded
+            }
             Self::StorageFull => ErrorKind::StorageFull,
-            Self::Stopping | Self::Unavailable { .. } => ErrorKind::Unavailable,
+            Self::Stopping
+            | Self::NotLeader { .. }
+            | Self::Unavailable { .. }
+            | Self::SpoolFailed { .. } => ErrorKind::Unavailable,
             Self::InDoubt { .. } => ErrorKind::InDoubt,
             Self::Refused { .. }
+            | Self::SpoolUnusable(_)
             | Self::MalformedReply { .. }
             | Self::InvalidOption { .. }
             | Self::UnknownGroup(_) => ErrorKind::Internal,

@@ -96,6 +96,10 @@ impl Proposed for RaftProposed {
 }
 
 fn route_error(group: GroupId, error: &RaftError) -> RouteError {
+    if let RaftError::NotLeader { leader, .. } = error {
+        let leader = *leader;
+        return RouteError::NotLeader { group, leader };
+    }
     let message = error.to_string();
     if error.may_commit() {
         return RouteError::InDoubt { group, message };

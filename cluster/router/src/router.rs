@@ -1,39 +1,63 @@
 //! From a site to the log of its group.
 
+mod lane;
+mod start;
+mod written;
+
 use std::{sync::Arc, time::Duration};
 
-use actix::{Actor as _, Addr, dev::SendError};
 use actix_rt::{Arbiter, ArbiterHandle};
 use arc_swap::ArcSwap;
 use futures::future::join_all;
 use parking_lot::Mutex;
 use ringtail_proto::{
-    Event, GroupId, SiteId,
+    Event, GroupId, NodeId, SiteId,
     stored::{ImportMark, SiteCommand},
 };
 use ringtail_ring::SlotTable;
 use tokio::sync::oneshot;
 
 use crate::{
-    Clock, CommandSubmission, IngestGate, ReplicatedLog, RouteError, RouterOptions, Submission,
-    batcher::{Batcher, Drain, Started, Stop, Submit},
+    Clock, CommandSubmission, GroupLeadership, IngestGate, LeaderLink, ReplicatedLog, RouteError,
+    RouterOptions, SpoolLink, SpoolPlace, Submission,
+    batcher::{Drain, SetLocal, Stop},
     budget::{Budget, Charge},
-    line::Line,
     queue::Item,
-    stage_metrics::{ReplicateMetrics, RouteMetrics},
+    spool::Spool,
+    stage_metrics::RouteMetrics,
     submission::Ticket,
     weight::bytes_of,
 };
 
+use lane::Lane;
+
 /// A command is small; this stands for its bytes in the budget.
 const COMMAND_BYTES: usize = 16 << 10;
 
-/// A group and its log.
+/// A group and the ways to it.
 pub struct GroupRoute {
     /// The group.
     pub group: GroupId,
-    /// Its log.
-    pub log: Arc<dyn ReplicatedLog>,
+    /// Its log, if this node has a replica; see [`Router::set_local`].
+    pub log: Option<Arc<dyn ReplicatedLog>>,
+    /// Who leads it.
+    pub leadership: Arc<dyn GroupLeadership>,
+}
+
+/// What the router sees of the world.
+pub struct RouterSeams {
+    /// This node.
+    pub node: NodeId,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The way to leaders elsewhere.
+    pub leaders: Arc<dyn LeaderLink>,
+    /// The way to those who keep copies of what is spooled.
+    pub copies: Arc<dyn SpoolLink>,
+    /// Where events wait while their group has no quorum.
+    pub spool: SpoolPlace,
+    /// Where the batchers run.
+    pub spawning: Spawning,
 }
 
 /// Where the batchers run.
@@ -59,86 +83,12 @@ struct Inner {
     lanes: Vec<Lane>,
     budget: Arc<Budget>,
     gate: Arc<IngestGate>,
+    spool: Arc<Spool>,
     metrics: RouteMetrics,
     own_arbiters: Mutex<Vec<Arbiter>>,
 }
 
-/// One group's batcher and the line in front of it.
-struct Lane {
-    group: GroupId,
-    batcher: Addr<Batcher>,
-    line: Line,
-}
-
-impl Lane {
-    fn enqueue(&self, item: Item) -> Result<(), RouteError> {
-        match self.batcher.try_send(Submit(item)) {
-            Ok(()) => Ok(()),
-            Err(SendError::Full(_)) => Err(self.line.busy()),
-            Err(SendError::Closed(_)) => Err(RouteError::Stopping),
-        }
-    }
-}
-
 impl Router {
-    /// Starts one batcher for each group.
-    ///
-    /// # Errors
-    /// When a bound makes no sense, or a slot's group has no route.
-    pub async fn start(
-        options: RouterOptions,
-        slots: SlotTable,
-        routes: Vec<GroupRoute>,
-        clock: Arc<dyn Clock>,
-        spawning: Spawning,
-    ) -> Result<Self, RouteError> {
-        options.check()?;
-        let mut groups: Vec<_> = routes.iter().map(|route| route.group).collect();
-        groups.sort_unstable();
-        check_slots(&slots, |group| groups.binary_search(&group).is_ok())?;
-        let (own_arbiters, handles) = match spawning {
-            Spawning::OwnArbiters(count) => {
-                let arbiters: Vec<_> = (0..count.max(1)).map(|_| Arbiter::new()).collect();
-                let handles = arbiters.iter().map(Arbiter::handle).collect();
-                (arbiters, handles)
-            }
-            Spawning::Arbiters(handles) => (Vec::new(), handles),
-            Spawning::CurrentThread => (Vec::new(), Vec::new()),
-        };
-        let metrics = Arc::new(ReplicateMetrics::new());
-        let mut lanes = Vec::with_capacity(routes.len());
-        for (position, GroupRoute { group, log }) in routes.into_iter().enumerate() {
-            let (clock, metrics) = (Arc::clone(&clock), Arc::clone(&metrics));
-            let batcher = Batcher::new(group, log, clock, options, metrics);
-            let batcher = match handles.get(position % handles.len().max(1)) {
-                Some(arbiter) => Batcher::start_in_arbiter(arbiter, |_| batcher),
-                None => batcher.start(),
-            };
-            batcher
-                .send(Started)
-                .await
-                .map_err(|_| RouteError::Stopping)?;
-            let line = Line::new(group, options.group_submissions_max);
-            lanes.push(Lane {
-                group,
-                batcher,
-                line,
-            });
-        }
-        lanes.sort_by_key(|lane| lane.group);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                options,
-                slots: ArcSwap::from_pointee(slots),
-                lanes,
-                budget: Budget::new(&options),
-                gate: Arc::default(),
-                metrics: RouteMetrics::new(),
-                own_arbiters: Mutex::new(own_arbiters),
-            }),
-        })
-    }
-
     /// Takes a new table of slots.
     ///
     /// # Errors
@@ -147,6 +97,29 @@ impl Router {
         check_slots(&slots, |group| self.lane(group).is_ok())?;
         self.inner.slots.store(Arc::new(slots));
         Ok(())
+    }
+
+    /// Says that a group's replica on this node came or went.
+    ///
+    /// # Errors
+    /// When the group has no route.
+    pub fn set_local(
+        &self,
+        group: GroupId,
+        log: Option<Arc<dyn ReplicatedLog>>,
+    ) -> Result<(), RouteError> {
+        self.lane(group)?.batcher.do_send(SetLocal(log));
+        Ok(())
+    }
+
+    pub(crate) fn options(&self) -> &RouterOptions {
+        &self.inner.options
+    }
+
+    /// True while nothing waits in the spool for its group.
+    #[must_use]
+    pub fn is_spool_drained(&self) -> bool {
+        self.inner.spool.is_drained()
     }
 
     /// The switch that sheds events while the disk is near its limit.
@@ -194,12 +167,13 @@ impl Router {
         self.count_refusal(submitted)
     }
 
-    /// Takes nothing more, sees what was taken through, and stops. Whatever is left after the deadline is answered:
-    /// refused if it was not proposed, in doubt if it was.
+    /// Takes nothing more, sees what was taken through, into the spool if need be, and stops. Whatever is left after the
+    /// deadline is answered: refused if it was not proposed, in doubt if it was. What is in the spool stays there.
     ///
     /// Returns false when the deadline came first.
     pub async fn shutdown(&self, deadline: Duration) -> bool {
         self.inner.gate.stop();
+        self.inner.spool.stop();
         let draining = self.inner.lanes.iter().map(|lane| {
             let (sender, done) = oneshot::channel();
             lane.batcher.do_send(Drain(sender));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use crate::RouteError;
+use crate::{RouteError, retry::RetryReason};
 
 /// Metrics of submission, shared by all groups.
 pub(crate) struct RouteMetrics {
@@ -40,6 +40,8 @@ pub(crate) struct ReplicateMetrics {
     entry_bytes: Histogram,
     commit_seconds: Histogram,
     apply_seconds: Histogram,
+    /// By reason, in the order of [`RetryReason::ALL`].
+    retries: [Counter; RetryReason::ALL.len()],
 }
 
 impl ReplicateMetrics {
@@ -50,6 +52,8 @@ impl ReplicateMetrics {
             entry_bytes: histogram!("ringtail_replicate_entry_bytes"),
             commit_seconds: histogram!("ringtail_replicate_commit_seconds"),
             apply_seconds: histogram!("ringtail_replicate_apply_seconds"),
+            retries: RetryReason::ALL
+                .map(|reason| counter!("ringtail_route_retries_total", "reason" => reason.name())),
         }
     }
 
@@ -65,6 +69,13 @@ impl ReplicateMetrics {
 
     pub(crate) fn applied(&self, after: Duration) {
         self.apply_seconds.record(after);
+    }
+
+    pub(crate) fn retried(&self, reason: RetryReason) {
+        let position = RetryReason::ALL.iter().position(|known| *known == reason);
+        if let Some(counter) = position.and_then(|position| self.retries.get(position)) {
+            counter.increment(1);
+        }
     }
 
     pub(crate) fn failed(&self, error: &RouteError) {

@@ -1,31 +1,31 @@
 //! The two answers that a submission waits for.
 
 use bytes::Bytes;
-use ringtail_proto::{GroupId, Verdict};
+use ringtail_proto::GroupId;
 use tokio::sync::oneshot;
 
-use crate::{RouteError, budget::Charge};
+use crate::{Applied, Durability, RouteError, budget::Charge};
 
 /// Events on their way into a log.
 #[derive(Debug)]
 pub struct Submission {
-    answers: Answers<Vec<Verdict>>,
+    answers: Answers<Applied>,
 }
 
 impl Submission {
-    /// Waits until a quorum holds the events on disk: from then on they are never lost.
+    /// Waits until a quorum or a spool holds the events on disk: from then on they are never lost.
     ///
     /// # Errors
     /// Why they are not; see [`RouteError::may_commit`].
-    pub async fn committed(&mut self) -> Result<(), RouteError> {
+    pub async fn committed(&mut self) -> Result<Durability, RouteError> {
         self.answers.committed().await
     }
 
-    /// Waits until the events are applied, and tells what became of each, in order.
+    /// Waits until the events are applied or spooled, and tells what became of each, in order, if that is known.
     ///
     /// # Errors
     /// Why that is unknown; see [`RouteError::may_commit`].
-    pub async fn applied(self) -> Result<Vec<Verdict>, RouteError> {
+    pub async fn applied(self) -> Result<Applied, RouteError> {
         self.answers.applied().await
     }
 }
@@ -42,7 +42,7 @@ impl CommandSubmission {
     /// # Errors
     /// See [`Submission::committed`].
     pub async fn committed(&mut self) -> Result<(), RouteError> {
-        self.answers.committed().await
+        self.answers.committed().await.map(drop)
     }
 
     /// Waits until the command is applied, and hands out apply's reply.
@@ -54,17 +54,34 @@ impl CommandSubmission {
     }
 }
 
+/// A whole entry from another node or from the spool, on its way into a log.
+#[derive(Debug)]
+pub(crate) struct EntrySubmission {
+    answers: Answers<Bytes>,
+}
+
+impl EntrySubmission {
+    pub(crate) async fn committed(&mut self) -> Result<(), RouteError> {
+        self.answers.committed().await.map(drop)
+    }
+
+    /// Apply's reply: a verdict's code for each event, or a command's answer.
+    pub(crate) async fn applied(self) -> Result<Bytes, RouteError> {
+        self.answers.applied().await
+    }
+}
+
 #[derive(Debug)]
 struct Answers<T> {
     group: GroupId,
-    committed: oneshot::Receiver<Result<(), RouteError>>,
+    committed: oneshot::Receiver<Result<Durability, RouteError>>,
     applied: oneshot::Receiver<Result<T, RouteError>>,
     /// The first answer, kept for whoever asks again.
-    is_committed: Option<Result<(), RouteError>>,
+    is_committed: Option<Result<Durability, RouteError>>,
 }
 
 impl<T> Answers<T> {
-    async fn committed(&mut self) -> Result<(), RouteError> {
+    async fn committed(&mut self) -> Result<Durability, RouteError> {
         if let Some(answer) = &self.is_committed {
             return answer.clone();
         }
@@ -94,13 +111,13 @@ impl<T> Answers<T> {
 /// entry may have been written.
 pub(crate) struct Ticket<T> {
     group: GroupId,
-    committed: Option<oneshot::Sender<Result<(), RouteError>>>,
+    committed: Option<oneshot::Sender<Result<Durability, RouteError>>>,
     applied: Option<oneshot::Sender<Result<T, RouteError>>>,
     is_proposed: bool,
     charge: Option<Charge>,
 }
 
-impl Ticket<Vec<Verdict>> {
+impl Ticket<Applied> {
     pub(crate) fn for_events(group: GroupId, charge: Charge) -> (Self, Submission) {
         let (ticket, answers) = pair(group, charge);
         (ticket, Submission { answers })
@@ -108,12 +125,17 @@ impl Ticket<Vec<Verdict>> {
 
     /// Answers a submission without events, which needs no entry.
     pub(crate) fn answer_nothing(mut self) {
-        self.answer_committed(Ok(()));
-        self.send_applied(Ok(Vec::new()));
+        self.answer_committed(Ok(Durability::Quorum));
+        self.send_applied(Ok(Applied::Verdicts(Vec::new())));
     }
 }
 
 impl Ticket<Bytes> {
+    pub(crate) fn for_entry(group: GroupId, charge: Charge) -> (Self, EntrySubmission) {
+        let (ticket, answers) = pair(group, charge);
+        (ticket, EntrySubmission { answers })
+    }
+
     pub(crate) fn for_command(group: GroupId, charge: Charge) -> (Self, CommandSubmission) {
         let (ticket, answers) = pair(group, charge);
         (ticket, CommandSubmission { answers })
@@ -147,7 +169,7 @@ impl<T> Ticket<T> {
         self.is_proposed = true;
     }
 
-    pub(crate) fn answer_committed(&mut self, answer: Result<(), RouteError>) {
+    pub(crate) fn answer_committed(&mut self, answer: Result<Durability, RouteError>) {
         if let Some(sender) = self.committed.take() {
             // Whoever submitted may have gone; the events go on without them.
             drop(sender.send(answer));

@@ -14,10 +14,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use ringtail_log::{LocalDisk, LogOptions, SegmentLog};
-use ringtail_proto::{ErrorKind, GroupId, NodeId, SiteId, UnixMillis, stored::PartitionEntry};
+use ringtail_proto::{GroupId, NodeId, SiteId, UnixMillis, stored::PartitionEntry};
 use ringtail_raft::{Body, Committed, Floor, Machine, MachineError, RaftNode, RaftOptions};
 use ringtail_ring::SlotTable;
-use ringtail_router::{GroupRoute, RaftLog, Router, RouterOptions, Spawning, SystemClock};
+use ringtail_router::{
+    Durability, GroupRoute, RaftLeadership, RaftLog, Router, RouterOptions, Spawning, SystemClock,
+};
 use support::{events, ids_of, reply_to, verdicts_of};
 
 const GROUPS: u32 = 4;
@@ -77,16 +79,16 @@ impl Node {
             };
             routes.push(GroupRoute {
                 group,
-                log: Arc::new(RaftLog::new(opened, stamp)),
+                leadership: Arc::new(RaftLeadership::new(NodeId(1), opened.clone())),
+                log: Some(Arc::new(RaftLog::new(opened, stamp))),
             });
             tallies.push(tally);
         }
         let slots = SlotTable::even(GROUPS).unwrap();
         let clock = Arc::new(SystemClock::new());
         let options = RouterOptions::default();
-        let router = Router::start(options, slots, routes, clock, Spawning::OwnArbiters(2))
-            .await
-            .unwrap();
+        let seams = support::lone_seams(clock, Spawning::OwnArbiters(2));
+        let router = Router::start(options, slots, routes, seams).await.unwrap();
         Self {
             raft,
             tallies,
@@ -212,16 +214,12 @@ async fn what_was_committed_is_in_the_log_after_a_restart_and_stamps_go_on() {
 }
 
 #[actix_rt::test]
-async fn a_group_that_stopped_takes_nothing_and_says_so() {
+async fn events_for_a_group_that_stopped_are_spooled() {
     let directory = tempfile::tempdir().unwrap();
     let node = Node::start(directory.path()).await;
     node.raft.shutdown().await.unwrap();
     let mut submission = node.router.submit(SiteId(1), events(0..1), None).unwrap();
-    let error = submission.committed().await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.may_commit()),
-        (ErrorKind::Unavailable, false)
-    );
+    assert_eq!(submission.committed().await, Ok(Durability::Spooled));
     assert!(
         node.router
             .shutdown(std::time::Duration::from_secs(10))

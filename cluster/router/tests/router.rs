@@ -17,9 +17,11 @@ use ringtail_proto::{
 };
 use ringtail_ring::SlotTable;
 use ringtail_router::{
-    GroupRoute, RouteError, Router, RouterOptions, Spawning, Submission, SystemClock,
+    Applied, Durability, RouteError, Router, RouterOptions, Spawning, Submission, SystemClock,
 };
-use support::{GROUP, HeldLog, SITE, events, held_router, ids_of, verdicts_of};
+use support::{
+    GROUP, HeldLog, SITE, events, held_router, ids_of, local_route, lone_seams, verdicts_of,
+};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -109,8 +111,11 @@ async fn the_pipeline_holds_so_many_entries_and_no_more() {
 async fn no_events_need_no_entry() {
     let (router, log, _) = held_router(narrow()).await;
     let mut submission = router.submit(SITE, Vec::new(), None).unwrap();
-    assert_eq!(submission.committed().await, Ok(()));
-    assert_eq!(submission.applied().await, Ok(Vec::new()));
+    assert_eq!(submission.committed().await, Ok(Durability::Quorum));
+    assert_eq!(
+        submission.applied().await,
+        Ok(Applied::Verdicts(Vec::new()))
+    );
     assert!(router.shutdown(DEADLINE).await);
     assert_eq!(log.count(), 0);
 }
@@ -121,10 +126,10 @@ async fn committed_answers_before_applied() {
     let mut submission = router.submit(SITE, events(0..3), None).unwrap();
     log.proposed(1).await;
     log.commit(0, Ok(()));
-    assert_eq!(submission.committed().await, Ok(()));
+    assert_eq!(submission.committed().await, Ok(Durability::Quorum));
     assert_eq!(
         submission.committed().await,
-        Ok(()),
+        Ok(Durability::Quorum),
         "it may be asked again"
     );
     assert!(router.bytes_in_flight() > 0);
@@ -287,52 +292,80 @@ async fn a_full_disk_sheds_events_and_takes_commands() {
 }
 
 #[actix_rt::test]
-async fn doubt_reaches_everybody_in_the_entry() {
+async fn what_is_committed_is_durable_although_nobody_learns_its_verdicts() {
     let (router, log, _) = held_router(narrow()).await;
-    let mut first = router.submit(SITE, events(0..1), None).unwrap();
+    let mut submission = router.submit(SITE, events(0..1), None).unwrap();
     log.proposed(1).await;
-    let mut second = router.submit(SITE, events(1..2), None).unwrap();
-    let mut third = router.submit(SiteId(2), events(2..3), None).unwrap();
-    // On disk, but the node never learns what apply said.
     log.commit(0, Ok(()));
-    assert_eq!(first.committed().await, Ok(()));
+    assert_eq!(submission.committed().await, Ok(Durability::Quorum));
     log.apply(0, Err(in_doubt()));
-    assert_eq!(first.applied().await, Err(in_doubt()));
-    log.proposed(2).await;
-    log.commit(1, Err(in_doubt()));
-    for submission in [&mut second, &mut third] {
-        let error = submission.committed().await.unwrap_err();
-        assert_eq!(
-            (error.kind(), error.may_commit()),
-            (ErrorKind::InDoubt, true)
-        );
-    }
-    assert_eq!(second.applied().await, Err(in_doubt()));
-    assert_eq!(third.applied().await, Err(in_doubt()));
+    assert_eq!(submission.applied().await, Ok(Applied::Pending));
     assert_eq!(router.bytes_in_flight(), 0);
     assert!(router.shutdown(DEADLINE).await);
 }
 
 #[actix_rt::test]
-async fn without_a_leader_nothing_is_written_and_the_next_try_may_succeed() {
+async fn an_entry_in_doubt_is_tried_again_as_it_is_until_a_quorum_has_it() {
     let (router, log, _) = held_router(narrow()).await;
+    let first = router.submit(SITE, events(0..1), None).unwrap();
+    log.proposed(1).await;
+    let second = router.submit(SiteId(2), events(1..3), None).unwrap();
+    log.commit(0, Err(in_doubt()));
+    let again = log.proposed(2).await;
+    assert_eq!(again.body, log.entry(0).body);
+    log.finish(1);
+    assert_eq!(first.applied().await, Ok(verdicts_of(0..1)));
+    log.proposed(3).await;
+    log.finish(2);
+    assert_eq!(second.applied().await, Ok(verdicts_of(1..3)));
+    assert_eq!(router.bytes_in_flight(), 0);
+    assert!(router.shutdown(DEADLINE).await);
+}
+
+#[actix_rt::test]
+async fn without_a_quorum_events_are_spooled_and_forwarded_once_there_is_one() {
+    let options = RouterOptions {
+        quorum_wait_ms_max: 50,
+        ..narrow()
+    };
+    let (router, log, _) = held_router(options).await;
     let unavailable = RouteError::Unavailable {
         group: GROUP,
         message: "no leader".to_owned(),
     };
     *log.refusal.lock() = Some(unavailable.clone());
     let mut submission = router.submit(SITE, events(0..1), None).unwrap();
-    assert_eq!(submission.committed().await, Err(unavailable.clone()));
-    assert_eq!(submission.applied().await, Err(unavailable.clone()));
+    assert_eq!(submission.committed().await, Ok(Durability::Spooled));
+    assert_eq!(submission.applied().await, Ok(Applied::Pending));
+    assert!(!router.is_spool_drained());
+    let command = SiteCommand {
+        site: SITE.0,
+        change: None,
+    };
+    let refused = router.command(SITE, command).unwrap().applied().await;
     assert_eq!(
-        (unavailable.kind(), unavailable.may_commit()),
-        (ErrorKind::Unavailable, false)
+        refused,
+        Err(unavailable.clone()),
+        "a command is not spooled"
     );
+    let mark = Some(ImportMark::default());
+    let import = router.submit(SITE, events(1..2), mark).unwrap();
+    assert_eq!(import.applied().await, Err(unavailable), "nor is an import");
     *log.refusal.lock() = None;
-    let submission = router.submit(SITE, events(0..1), None).unwrap();
-    log.proposed(1).await;
+    let entry = log.proposed(1).await;
+    assert_eq!(ids_of(&entry), [0]);
+    let Some(Body::Events(batch)) = &entry.body else {
+        panic!("events expected")
+    };
+    assert_eq!(
+        batch.sites[0].events[0].time_ms, 1_000,
+        "the time of the receipt"
+    );
     log.finish(0);
-    assert_eq!(submission.applied().await, Ok(verdicts_of(0..1)));
+    let submission = router.submit(SITE, events(1..2), None).unwrap();
+    log.proposed(2).await;
+    log.finish(1);
+    assert_eq!(submission.applied().await, Ok(verdicts_of(1..2)));
     assert!(router.shutdown(DEADLINE).await);
 }
 
@@ -352,21 +385,30 @@ async fn an_import_mark_travels_without_events_and_apart_from_live_ones() {
     let only_mark = router.submit(SITE, Vec::new(), Some(mark)).unwrap();
     let live_again = router.submit(SITE, events(4..5), None).unwrap();
     log.finish(0);
-    let entry = log.proposed(2).await;
-    let Some(Body::Events(batch)) = &entry.body else {
-        panic!("events expected")
-    };
-    let shape: Vec<_> = batch
-        .sites
-        .iter()
-        .map(|slice| (slice.events.len(), slice.import.is_some()))
-        .collect();
-    assert_eq!(shape, [(1, false), (2, true), (0, true), (1, false)]);
-    log.finish(1);
+    for (number, expect) in [
+        vec![(1, false)],
+        vec![(2, true), (0, true)],
+        vec![(1, false)],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let entry = log.proposed(number + 2).await;
+        let Some(Body::Events(batch)) = &entry.body else {
+            panic!("events expected")
+        };
+        let shape: Vec<_> = batch
+            .sites
+            .iter()
+            .map(|slice| (slice.events.len(), slice.import.is_some()))
+            .collect();
+        assert_eq!(shape, expect);
+        log.finish(number + 1);
+    }
     blocker.applied().await.unwrap();
     assert_eq!(live.applied().await, Ok(verdicts_of(1..2)));
     assert_eq!(import.applied().await, Ok(verdicts_of(2..4)));
-    assert_eq!(only_mark.applied().await, Ok(Vec::new()));
+    assert_eq!(only_mark.applied().await, Ok(verdicts_of(0..0)));
     assert_eq!(live_again.applied().await, Ok(verdicts_of(4..5)));
     assert!(router.shutdown(DEADLINE).await);
 }
@@ -425,13 +467,11 @@ async fn shutdown_answers_everybody_even_when_the_log_is_silent() {
 #[actix_rt::test]
 async fn bounds_and_slots_that_cannot_work_are_refused_at_the_start() {
     let start = |options, groups| {
-        let routes = vec![GroupRoute {
-            group: GroupId(1),
-            log: HeldLog::new(),
-        }];
+        let routes = vec![local_route(GROUP, HeldLog::new())];
         let slots = SlotTable::even(groups).unwrap();
         let clock = std::sync::Arc::new(SystemClock::new());
-        Router::start(options, slots, routes, clock, Spawning::CurrentThread)
+        let seams = lone_seams(clock, Spawning::CurrentThread);
+        Router::start(options, slots, routes, seams)
     };
     let error = start(RouterOptions::default(), 2).await.err();
     assert_eq!(error, Some(RouteError::UnknownGroup(GroupId(2))));

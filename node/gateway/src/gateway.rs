@@ -2,11 +2,11 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use ringtail_proto::{DropReason, Event, EventId, SiteId, UnixMillis, wire};
+use ringtail_proto::{DropReason, Event, EventId, SiteId, UnixMillis, Verdict, wire};
 
 use crate::{
-    Clock, CollectError, Encoding, Envelope, EventSink, EventsAnswer, GatewaySettings, Hit,
-    Importer, KeyGrant, PlausibleAnswer, Receipt, Salts, SaltsError, SiteRules, Sites, body,
+    Clock, CollectError, Durable, Encoding, Envelope, EventSink, EventsAnswer, GatewaySettings,
+    Hit, Importer, KeyGrant, PlausibleAnswer, Receipt, Salts, SaltsError, SiteRules, Sites, body,
     dialects::{collector, events, events::Sender, pixel, plausible},
     enricher::{Enricher, Mode},
     memo::Memo,
@@ -26,6 +26,8 @@ pub struct Gateway {
 pub struct Collected {
     /// Events that are durable and will be counted once.
     pub durable: u32,
+    /// True when they wait for their partition, which has no quorum now.
+    pub is_pending: bool,
     /// The others, by position in the request.
     pub dropped: Vec<(u32, DropReason)>,
 }
@@ -491,11 +493,13 @@ pub(crate) struct InFlight {
 impl InFlight {
     /// Waits until the events are durable.
     pub(crate) async fn committed(mut self) -> Result<Collected, CollectError> {
-        if let Some(receipt) = &mut self.receipt {
-            receipt.committed().await?;
-        }
+        let durable = match &mut self.receipt {
+            Some(receipt) => receipt.committed().await?,
+            None => Durable::Replicated,
+        };
         let mut collected = Collected {
             durable: 0,
+            is_pending: durable == Durable::Spooled,
             dropped: self.dropped,
         };
         for sent in self.sent {
@@ -514,8 +518,14 @@ impl InFlight {
     pub(crate) async fn applied(self) -> Result<EventsAnswer, CollectError> {
         let verdicts = match self.receipt {
             Some(receipt) => receipt.applied().await?,
-            None => Vec::new(),
+            None => Some(Vec::new()),
         };
+        let mut answer = EventsAnswer {
+            is_waiting: verdicts.is_none(),
+            ..EventsAnswer::default()
+        };
+        // What waits to be counted is late as far as the sender is concerned.
+        let verdicts = verdicts.unwrap_or_else(|| vec![Verdict::Late; self.sent.len()]);
         if verdicts.len() != self.sent.len() {
             return Err(CollectError::Sink(crate::SinkError {
                 kind: ringtail_proto::ErrorKind::Internal,
@@ -526,7 +536,6 @@ impl InFlight {
                 ),
             }));
         }
-        let mut answer = EventsAnswer::default();
         for (sent, verdict) in self.sent.iter().zip(verdicts) {
             match sent.dropped {
                 None => answer.add(sent.position, verdict),

@@ -83,6 +83,7 @@ async fn events(
         }
     };
     match result {
+        Ok(answer) if answer.is_waiting => open_to_all(StatusCode::ACCEPTED).json(answer),
         Ok(answer) => open_to_all(StatusCode::OK).json(answer),
         Err(error) => {
             let body = json!({"error": error.to_string(), "kind": error.kind().name()});

@@ -55,6 +55,6 @@ pub use importer::{ImportChunk, Importer};
 pub use rate::Rate;
 pub use salts::{ImportKey, Salts, SaltsError};
 pub use settings::GatewaySettings;
-pub use sink::{EventSink, Receipt, SinkError};
+pub use sink::{Durable, EventSink, Receipt, SinkError};
 pub use site_rules::{SiteRules, SiteRulesInput};
 pub use sites::{KeyGrant, Sites};

@@ -14,6 +14,15 @@ pub trait EventSink: Send + Sync + 'static {
     -> Result<Box<dyn Receipt>, SinkError>;
 }
 
+/// What keeps events from being lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durable {
+    /// A quorum of their partition has them: they are counted in a moment.
+    Replicated,
+    /// Their partition has no quorum: they wait on disk and are counted later.
+    Spooled,
+}
+
 /// Events on their way.
 #[async_trait]
 pub trait Receipt: Send {
@@ -21,13 +30,14 @@ pub trait Receipt: Send {
     ///
     /// # Errors
     /// [`SinkError`] when that failed, or its outcome is unknown.
-    async fn committed(&mut self) -> Result<(), SinkError>;
+    async fn committed(&mut self) -> Result<Durable, SinkError>;
 
-    /// Waits until the events are counted: one verdict for each, in order.
+    /// Waits until the events are counted: one verdict for each, in order; none when they are durable, but their
+    /// verdicts will come later or were lost on the way.
     ///
     /// # Errors
     /// [`SinkError`] when that failed, or its outcome is unknown.
-    async fn applied(self: Box<Self>) -> Result<Vec<Verdict>, SinkError>;
+    async fn applied(self: Box<Self>) -> Result<Option<Vec<Verdict>>, SinkError>;
 }
 
 /// Events that could not be written.

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use ringtail_gateway::{EventSink, KeyGrant, Receipt, SinkError, SiteRules, SiteRulesInput, Sites};
+use ringtail_gateway::{
+    Durable, EventSink, KeyGrant, Receipt, SinkError, SiteRules, SiteRulesInput, Sites,
+};
 use ringtail_metadata::{Directory, Scope, Site};
 use ringtail_proto::{Event, SiteId, UnixMillis, Verdict};
-use ringtail_router::{RouteError, Router, Submission};
+use ringtail_router::{Applied, Durability, RouteError, Router, Submission};
 
 /// Sites whose rules are kept prepared; others are prepared anew when they send.
 const PREPARED_SITES_MAX: u64 = 50_000;
@@ -86,12 +88,16 @@ struct RouterReceipt(Submission);
 
 #[async_trait::async_trait]
 impl Receipt for RouterReceipt {
-    async fn committed(&mut self) -> Result<(), SinkError> {
-        self.0.committed().await.map_err(sink_error)
+    async fn committed(&mut self) -> Result<Durable, SinkError> {
+        match self.0.committed().await.map_err(sink_error)? {
+            Durability::Quorum => Ok(Durable::Replicated),
+            Durability::Spooled => Ok(Durable::Spooled),
+        }
     }
 
-    async fn applied(self: Box<Self>) -> Result<Vec<Verdict>, SinkError> {
-        self.0.applied().await.map_err(sink_error)
+    async fn applied(self: Box<Self>) -> Result<Option<Vec<Verdict>>, SinkError> {
+        let applied = self.0.applied().await.map_err(sink_error)?;
+        Ok(Applied::verdicts(applied))
     }
 }
 

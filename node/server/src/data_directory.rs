@@ -130,6 +130,11 @@ impl DataDirectory {
         self.path.join("salts")
     }
 
+    /// The directory of events that wait for a quorum.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.path.join("spool")
+    }
+
     /// The directory itself.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {

@@ -14,7 +14,8 @@ use ringtail_partition::{ArbiterSpawner, LogSource, PartitionOptions};
 use ringtail_proto::{GroupId, UnixMillis, wire::v1::collector_server::CollectorServer};
 use ringtail_raft::{RaftNode, RaftOptions};
 use ringtail_router::{
-    Clock, GroupRoute, RaftLog, ReplicatedLog, Router, RouterOptions, Spawning, SystemClock,
+    Clock, GroupRoute, NoPeers, RaftLeadership, RaftLog, ReplicatedLog, Router, RouterOptions,
+    RouterSeams, Spawning, SpoolPlace, SystemClock,
 };
 use tokio::task::JoinHandle;
 use tonic_health::server::HealthReporter;
@@ -79,7 +80,7 @@ impl Node {
         let directory = metadata.directory();
         let log_source: Arc<dyn LogSource> = Arc::new(SharedLog(Arc::clone(raft.log())));
         let partitions = open_partitions(config, &raft, &store, &log_source, &metadata).await?;
-        let router = start_router(config, &raft, &partitions, &metadata, &clock).await?;
+        let router = start_router(config, data, &raft, &partitions, &metadata, &clock).await?;
         let settings = Arc::new(SettingsPusher::new(
             metadata.clone(),
             router.clone(),
@@ -314,6 +315,7 @@ async fn open_partitions(
 
 async fn start_router(
     config: &Config,
+    data: &DataDirectory,
     raft: &RaftNode,
     partitions: &Arc<Partitions>,
     metadata: &Metadata,
@@ -330,19 +332,25 @@ async fn start_router(
             let stamp = Arc::new(move || partitions.stamp(id).unwrap_or_default());
             GroupRoute {
                 group: id,
-                log: replicated_log(RaftLog::new(group, stamp)),
+                leadership: Arc::new(RaftLeadership::new(data.identity.node, group.clone())),
+                log: Some(replicated_log(RaftLog::new(group, stamp))),
             }
         })
         .collect();
-    Router::start(
-        RouterOptions::default(),
-        (*slots).clone(),
-        routes,
-        Arc::clone(clock),
-        Spawning::OwnArbiters(config.threads),
-    )
-    .await
-    .map_err(fail)
+    let seams = RouterSeams {
+        node: data.identity.node,
+        clock: Arc::clone(clock),
+        leaders: Arc::new(NoPeers),
+        copies: Arc::new(NoPeers),
+        spool: SpoolPlace {
+            disk: Arc::new(LocalDisk),
+            directory: data.spool(),
+        },
+        spawning: Spawning::OwnArbiters(config.threads),
+    };
+    Router::start(RouterOptions::default(), (*slots).clone(), routes, seams)
+        .await
+        .map_err(fail)
 }
 
 #[cfg(not(feature = "planted-bugs"))]

@@ -25,6 +25,8 @@ const SITE_EVENTS: u8 = key(2);
 const SITE_IMPORT: u8 = key(3);
 /// Field of `PartitionEntry`.
 const ENTRY_EVENTS: u8 = key(2);
+/// The longest stamp with its key.
+const STAMP_BYTES_MAX: usize = 11;
 /// About what a stored event takes.
 const EVENT_BYTES: usize = 64;
 
@@ -122,7 +124,8 @@ impl BatchWriter {
         let parts = self.parts();
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
         let head_len = head.encoded_len() + length_delimiter_len(len);
-        let mut bytes = BytesMut::with_capacity(2 + head_len + len);
+        // A stamp may be appended in place.
+        let mut bytes = BytesMut::with_capacity(2 + head_len + len + STAMP_BYTES_MAX);
         bytes.put_u8(ENTRY_VERSION);
         put_plain(&head, &mut bytes);
         bytes.put_u8(ENTRY_EVENTS);

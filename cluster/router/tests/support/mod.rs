@@ -13,13 +13,15 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use parking_lot::Mutex;
+use ringtail_log::FaultDisk;
 use ringtail_proto::{
-    Event, EventId, GroupId, SiteId, UnixMillis, Verdict, VisitorId,
+    Event, EventId, GroupId, NodeId, SiteId, UnixMillis, Verdict, VisitorId,
     stored::{PartitionEntry, partition_entry::Body},
 };
 use ringtail_ring::SlotTable;
 use ringtail_router::{
-    Clock, GroupRoute, Proposed, ReplicatedLog, RouteError, Router, RouterOptions, Spawning,
+    Applied, Clock, GroupRoute, Leader, NoPeers, Proposed, ReplicatedLog, RouteError, Router,
+    RouterOptions, RouterSeams, Spawning, SpoolPlace,
 };
 use tokio::sync::{oneshot, watch};
 
@@ -58,8 +60,8 @@ pub(crate) fn verdict_of(id: u128) -> Verdict {
     }
 }
 
-pub(crate) fn verdicts_of(ids: std::ops::Range<u128>) -> Vec<Verdict> {
-    ids.map(verdict_of).collect()
+pub(crate) fn verdicts_of(ids: std::ops::Range<u128>) -> Applied {
+    Applied::Verdicts(ids.map(verdict_of).collect())
 }
 
 /// Ids of the entry's events, in order; none for a command.
@@ -191,25 +193,40 @@ impl Proposed for HeldProposal {
     }
 }
 
+/// A route to a group that this node always leads.
+pub(crate) fn local_route(group: GroupId, log: Arc<dyn ReplicatedLog>) -> GroupRoute {
+    GroupRoute {
+        group,
+        log: Some(log),
+        leadership: Arc::new(Leader::Here),
+    }
+}
+
+/// A node that is alone, with its spool on a disk in memory.
+pub(crate) fn lone_seams(clock: Arc<dyn Clock>, spawning: Spawning) -> RouterSeams {
+    RouterSeams {
+        node: NodeId(1),
+        clock,
+        leaders: Arc::new(NoPeers),
+        copies: Arc::new(NoPeers),
+        spool: SpoolPlace {
+            disk: Arc::new(FaultDisk::new()),
+            directory: "/spool".into(),
+        },
+        spawning,
+    }
+}
+
 /// A router over one held log, with a clock that stands at 1,000.
 pub(crate) async fn held_router(
     options: RouterOptions,
 ) -> (Router, Arc<HeldLog>, Arc<ManualClock>) {
     let (log, clock) = (HeldLog::new(), Arc::new(ManualClock(AtomicI64::new(1_000))));
-    let routes = vec![GroupRoute {
-        group: GROUP,
-        log: log.clone(),
-    }];
     let slots = SlotTable::even(1).unwrap();
-    let router = Router::start(
-        options,
-        slots,
-        routes,
-        clock.clone(),
-        Spawning::OwnArbiters(1),
-    )
-    .await
-    .unwrap();
+    let seams = lone_seams(clock.clone(), Spawning::OwnArbiters(1));
+    let router = Router::start(options, slots, vec![local_route(GROUP, log.clone())], seams)
+        .await
+        .unwrap();
     (router, log, clock)
 }
 

@@ -138,6 +138,7 @@ fn acknowledgement(sequence: u64, outcome: Result<Collected, CollectError>) -> C
     match outcome {
         Ok(collected) => CollectAck {
             sequence,
+            is_pending: collected.is_pending,
             durable: collected.durable,
             dropped: collected
                 .dropped
@@ -151,6 +152,7 @@ fn acknowledgement(sequence: u64, outcome: Result<Collected, CollectError>) -> C
         },
         Err(error) => CollectAck {
             sequence,
+            is_pending: false,
             durable: 0,
             dropped: Vec::new(),
             failure: Some(Failure {

@@ -20,8 +20,11 @@ pub struct EventsAnswer {
     pub accepted: u32,
     /// Counted before under the same id.
     pub duplicate: u32,
-    /// Counted, and waiting to be merged into hours already folded.
+    /// Counted, and waiting to be merged into hours already folded; or durable, and waiting to be counted.
     pub pending: u32,
+    /// True when the partition has no quorum, so that nobody knows each event's verdict yet.
+    #[serde(skip)]
+    pub is_waiting: bool,
     /// Not counted, by position in the request.
     pub dropped: Vec<DroppedEvent>,
     /// Not counted, by reason.

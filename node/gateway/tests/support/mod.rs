@@ -10,12 +10,12 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use ringtail_gateway::{
-    Clock, EventSink, Gateway, GatewaySettings, KeyGrant, Receipt, Salts, SinkError, SiteRules,
-    SiteRulesInput, Sites,
+    Clock, Durable, EventSink, Gateway, GatewaySettings, KeyGrant, Receipt, Salts, SinkError,
+    SiteRules, SiteRulesInput, Sites,
 };
 use ringtail_proto::{ErrorKind, Event, SiteId, UnixMillis, Verdict};
 
@@ -127,6 +127,7 @@ pub struct Remembering {
     pub events: Mutex<Vec<(SiteId, Event)>>,
     pub waits: Arc<Mutex<Vec<&'static str>>>,
     pub refusal: Mutex<Option<ErrorKind>>,
+    pub is_spooling: AtomicBool,
 }
 
 impl Remembering {
@@ -164,6 +165,7 @@ impl EventSink for Remembering {
             .extend(events.into_iter().map(|event| (site, event)));
         Ok(Box::new(Remembered {
             verdicts,
+            is_spooling: self.is_spooling.load(Ordering::Relaxed),
             waits: self.waits.clone(),
         }))
     }
@@ -171,18 +173,22 @@ impl EventSink for Remembering {
 
 struct Remembered {
     verdicts: Vec<Verdict>,
+    is_spooling: bool,
     waits: Arc<Mutex<Vec<&'static str>>>,
 }
 
 #[async_trait::async_trait]
 impl Receipt for Remembered {
-    async fn committed(&mut self) -> Result<(), SinkError> {
+    async fn committed(&mut self) -> Result<Durable, SinkError> {
         self.waits.lock().unwrap().push("committed");
-        Ok(())
+        Ok(match self.is_spooling {
+            true => Durable::Spooled,
+            false => Durable::Replicated,
+        })
     }
 
-    async fn applied(self: Box<Self>) -> Result<Vec<Verdict>, SinkError> {
+    async fn applied(self: Box<Self>) -> Result<Option<Vec<Verdict>>, SinkError> {
         self.waits.lock().unwrap().push("applied");
-        Ok(self.verdicts)
+        Ok((!self.is_spooling).then_some(self.verdicts))
     }
 }

@@ -192,7 +192,11 @@ impl Imports {
             .map(|batch| self.router.submit(site, batch.events, Some(batch.mark)))
             .collect::<Result<Vec<Submission>, _>>()?;
         for submission in submissions {
-            for verdict in submission.applied().await? {
+            let verdicts = submission.applied().await?.verdicts().ok_or_else(|| {
+                let message = "the lines are written, but what was counted is not known: ask where the import stands";
+                ApiError::new(ErrorKind::InDoubt, message)
+            })?;
+            for verdict in verdicts {
                 counts.count(verdict);
             }
         }

@@ -1,0 +1,79 @@
+//! What a lane knows about its way to a quorum. Pure.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::RouterOptions;
+
+/// What is on its way.
+#[derive(Default)]
+pub(crate) struct Pipeline {
+    /// An entry is being handed over; the next waits, so that entries keep their order.
+    pub(crate) is_proposing: bool,
+    /// A message to look at the queue is in the mailbox.
+    pub(crate) is_woken: bool,
+    /// Entries that no quorum and no spool holds, those that wait for another try among them.
+    pub(crate) uncommitted: usize,
+    /// Those of them that carry import marks: one at a time, because marks out of order are refused.
+    pub(crate) imports: usize,
+    pub(crate) unapplied: usize,
+}
+
+impl Pipeline {
+    pub(crate) fn has_room(&self, options: &RouterOptions) -> bool {
+        self.uncommitted < options.entries_in_flight_max
+            && self.unapplied < options.entries_unapplied_max
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.unapplied == 0
+    }
+}
+
+/// Since when nothing got through, and how often in a row.
+#[derive(Default)]
+pub(crate) struct Outage {
+    since: Option<Instant>,
+    failures: u32,
+}
+
+impl Outage {
+    /// An entry failed, and will be tried again. Returns the failures before it.
+    pub(crate) fn failed(&mut self, now: Instant) -> u32 {
+        self.since.get_or_insert(now);
+        let failures = self.failures;
+        self.failures = failures.saturating_add(1);
+        failures
+    }
+
+    /// An entry got through, or the leader changed: whoever comes next gets the whole time.
+    pub(crate) fn end(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Until when an entry of now waits for a quorum. During an outage that is until the first that failed may wait,
+    /// so that the line behind it does not wait all over again, entry by entry.
+    pub(crate) fn deadline(&self, now: Instant, wait: Duration) -> Instant {
+        self.since.unwrap_or(now) + wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn during_an_outage_nobody_waits_longer_than_the_first() {
+        let (begin, wait) = (Instant::now(), Duration::from_millis(1_500));
+        let later = begin + Duration::from_millis(900);
+        let mut outage = Outage::default();
+        assert_eq!(outage.deadline(later, wait), later + wait);
+        assert_eq!(outage.failed(begin), 0);
+        assert_eq!(outage.failed(later), 1);
+        assert_eq!(outage.deadline(later, wait), begin + wait);
+        outage.end();
+        assert_eq!(outage.failed(later), 0);
+        assert_eq!(outage.deadline(later, wait), later + wait);
+    }
+}
