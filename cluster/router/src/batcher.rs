@@ -86,7 +86,9 @@ impl Handler<Submit> for Batcher {
         }
         self.queue.push(item);
         let pipeline = &mut self.pipeline;
-        let is_ready = !pipeline.is_proposing && pipeline.has_room(&self.seams.options);
+        let options = &self.seams.options;
+        let has_room = pipeline.has_room(options) || pipeline.has_room_for_written(options);
+        let is_ready = !pipeline.is_proposing && has_room;
         if !pipeline.is_woken && is_ready {
             pipeline.is_woken = true;
             context.notify(Wake);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::RouterOptions;
+use crate::{RouterOptions, entry::EntryKind};
 
 /// What is on its way.
 #[derive(Default)]
@@ -13,8 +13,10 @@ pub(crate) struct Pipeline {
     pub(crate) is_proposing: bool,
     /// A message to look at the queue is in the mailbox.
     pub(crate) is_woken: bool,
-    /// Entries that no quorum and no spool holds, those that wait for another try among them.
+    /// Entries of this node's submissions that no quorum and no spool holds, those that wait for another try among them.
     pub(crate) uncommitted: usize,
+    /// Entries from other nodes and from the spool that no quorum holds: those that hang must not hold up the former.
+    pub(crate) uncommitted_written: usize,
     /// Those of them that carry import marks: one at a time, because marks out of order are refused.
     pub(crate) imports: usize,
     pub(crate) unapplied: usize,
@@ -24,6 +26,31 @@ impl Pipeline {
     pub(crate) fn has_room(&self, options: &RouterOptions) -> bool {
         self.uncommitted < options.entries_in_flight_max
             && self.unapplied < options.entries_unapplied_max
+    }
+
+    pub(crate) fn has_room_for_written(&self, options: &RouterOptions) -> bool {
+        self.uncommitted_written < options.written_entries_in_flight_max
+            && self.unapplied < options.entries_unapplied_max
+    }
+
+    /// An entry of this kind sets out.
+    pub(crate) fn begin(&mut self, kind: EntryKind) {
+        self.imports += usize::from(kind == EntryKind::Import);
+        *self.uncommitted_of(kind) += 1;
+        self.unapplied += 1;
+    }
+
+    /// An entry of this kind is committed, spooled or refused.
+    pub(crate) fn settle(&mut self, kind: EntryKind) {
+        self.imports -= usize::from(kind == EntryKind::Import);
+        *self.uncommitted_of(kind) -= 1;
+    }
+
+    const fn uncommitted_of(&mut self, kind: EntryKind) -> &mut usize {
+        match kind {
+            EntryKind::Live | EntryKind::Import | EntryKind::Command => &mut self.uncommitted,
+            EntryKind::Peer | EntryKind::Spool => &mut self.uncommitted_written,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

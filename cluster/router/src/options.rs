@@ -14,6 +14,8 @@ pub struct RouterOptions {
     /// More than one makes entries small and no acknowledgement earlier: the first to come after a sync has begun takes
     /// the place in the next one alone, and all others wait for the sync after that.
     pub entries_in_flight_max: usize,
+    /// Entries from other nodes and from the spool that are on their way to the disk of one group.
+    pub written_entries_in_flight_max: usize,
     /// Entries of one group that are on disk but not applied.
     pub entries_unapplied_max: usize,
     /// Submissions of one group that wait for their entry.
@@ -56,6 +58,7 @@ impl Default for RouterOptions {
             batch_events_max: 8_192,
             batch_bytes_max: 4 << 20,
             entries_in_flight_max: 1,
+            written_entries_in_flight_max: 16,
             entries_unapplied_max: 32,
             group_submissions_max: 16_384,
             site_events_in_flight_max: 65_536,
@@ -87,6 +90,11 @@ impl RouterOptions {
             ("batch_events_max", self.batch_events_max, 1),
             ("batch_bytes_max", self.batch_bytes_max, 1),
             ("entries_in_flight_max", self.entries_in_flight_max, 1),
+            (
+                "written_entries_in_flight_max",
+                self.written_entries_in_flight_max,
+                1,
+            ),
             (
                 "entries_unapplied_max",
                 self.entries_unapplied_max,

@@ -50,15 +50,20 @@ impl Item {
 #[derive(Default)]
 pub(crate) struct Queue {
     items: VecDeque<Item>,
+    /// Entries from other nodes and from the spool: a line of their own.
+    written: VecDeque<Item>,
 }
 
 impl Queue {
     pub(crate) fn push(&mut self, item: Item) {
-        self.items.push_back(item);
+        match item {
+            Item::Encoded { .. } => self.written.push_back(item),
+            Item::Events { .. } | Item::Command { .. } => self.items.push_back(item),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items.is_empty() && self.written.is_empty()
     }
 
     /// True when the next entry would carry an import.
@@ -72,7 +77,15 @@ impl Queue {
         )
     }
 
-    /// Takes what fits into one entry from the front: a command or a written entry alone, or events up to the bounds.
+    /// Takes an entry that somebody else has written.
+    pub(crate) fn take_written(&mut self) -> Option<Draft> {
+        match self.written.pop_front()? {
+            Item::Encoded { entry, ticket, .. } => Some(Draft::Encoded { entry, ticket }),
+            Item::Events { .. } | Item::Command { .. } => None,
+        }
+    }
+
+    /// Takes what fits into one entry from the front: a command alone, or events up to the bounds.
     pub(crate) fn take_entry(&mut self, options: &RouterOptions) -> Option<Draft> {
         let mut draft = EventsDraft::default();
         while let Some(item) = self.items.pop_front() {
@@ -84,14 +97,6 @@ impl Queue {
                 } if draft.is_empty() => {
                     drop(place);
                     return Some(Draft::Command { command, ticket });
-                }
-                Item::Encoded {
-                    entry,
-                    ticket,
-                    place,
-                } if draft.is_empty() => {
-                    drop(place);
-                    return Some(Draft::Encoded { entry, ticket });
                 }
                 Item::Events {
                     site,

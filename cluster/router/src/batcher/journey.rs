@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::Batcher;
 use crate::{
     Durability, Leader, Proposed, RouteError,
+    draft::Draft,
     entry::{EntryKind, Journey},
     retry::{self, RetryReason},
     spool::SpooledEntry,
@@ -43,16 +44,10 @@ impl Batcher {
         if let Some((_, journey)) = self.again.pop_first() {
             return Some(journey);
         }
-        let waits_for_import = self.pipeline.imports > 0 && self.queue.is_import_next();
-        if waits_for_import || !self.pipeline.has_room(&self.seams.options) {
-            return None;
-        }
-        let draft = self.queue.take_entry(&self.seams.options)?;
+        let draft = self.next_draft()?;
         let entry = draft.encode(self.seams.group, self.seams.clock.now());
         self.seams.metrics.proposed(entry.events, entry.bytes.len());
-        self.pipeline.uncommitted += 1;
-        self.pipeline.imports += usize::from(entry.kind == EntryKind::Import);
-        self.pipeline.unapplied += 1;
+        self.pipeline.begin(entry.kind);
         self.number += 1;
         let (now, wait) = (Instant::now(), self.quorum_wait());
         let deadline = match entry.kind {
@@ -67,6 +62,20 @@ impl Batcher {
             failure: None,
             entry,
         })
+    }
+
+    fn next_draft(&mut self) -> Option<Draft> {
+        let options = &self.seams.options;
+        if self.pipeline.has_room_for_written(options)
+            && let Some(draft) = self.queue.take_written()
+        {
+            return Some(draft);
+        }
+        let waits_for_import = self.pipeline.imports > 0 && self.queue.is_import_next();
+        if waits_for_import || !self.pipeline.has_room(options) {
+            return None;
+        }
+        self.queue.take_entry(options)
     }
 
     fn attempt(&mut self, mut journey: Journey, context: &mut Context<Self>) {
@@ -151,7 +160,7 @@ impl Batcher {
         context: &mut Context<Self>,
     ) {
         self.outage.end();
-        self.left_line(&journey);
+        self.pipeline.settle(journey.entry.kind);
         self.seams.metrics.committed(self.since(begin));
         journey
             .entry
@@ -243,7 +252,7 @@ impl Batcher {
     }
 
     fn spooled(&mut self, mut journey: Journey, context: &mut Context<Self>) {
-        self.left_line(&journey);
+        self.pipeline.settle(journey.entry.kind);
         let waiting = &mut journey.entry.waiting;
         waiting.answer_committed(&Ok(Durability::Spooled));
         let error = RouteError::Unavailable {
@@ -256,7 +265,7 @@ impl Batcher {
 
     /// Answers an entry's submissions that it did not get through, or that nobody knows.
     fn refuse(&mut self, journey: Journey, error: RouteError, context: &mut Context<Self>) {
-        self.left_line(&journey);
+        self.pipeline.settle(journey.entry.kind);
         let group = self.seams.group;
         let error = match journey.may_be_written && !error.may_commit() {
             true => RouteError::InDoubt {
@@ -269,11 +278,6 @@ impl Batcher {
         tracing::warn!(%group, %error, kind = ?journey.entry.kind, "replicate: an entry is not known to be in the log");
         journey.entry.waiting.refuse(&error);
         self.finished(context);
-    }
-
-    fn left_line(&mut self, journey: &Journey) {
-        self.pipeline.uncommitted -= 1;
-        self.pipeline.imports -= usize::from(journey.entry.kind == EntryKind::Import);
     }
 
     fn finished(&mut self, context: &mut Context<Self>) {
