@@ -80,7 +80,14 @@ impl Queue {
     /// Takes an entry that somebody else has written.
     pub(crate) fn take_written(&mut self) -> Option<Draft> {
         match self.written.pop_front()? {
-            Item::Encoded { entry, ticket, .. } => Some(Draft::Encoded { entry, ticket }),
+            Item::Encoded {
+                entry,
+                ticket,
+                place,
+            } => {
+                drop(place);
+                Some(Draft::Encoded { entry, ticket })
+            }
             Item::Events { .. } | Item::Command { .. } => None,
         }
     }
