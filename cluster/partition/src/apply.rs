@@ -13,7 +13,8 @@ use tracing::Instrument as _;
 use crate::{
     PartitionError, SiteError, SiteMachine,
     entry::{Entry, Slice},
-    partition::{Partition, Step},
+    partition::Partition,
+    progress::Step,
     site_actor::Apply,
     snapshot_contract::{SnapshotSink, SnapshotSource},
     snapshot_sink::StoreSink,

@@ -5,11 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use ringtail_checkpoint::{CheckpointStore, GroupBatch, GroupStore, StoreError};
-use ringtail_proto::{GroupId, LogIndex, SiteId, UnixMillis};
-use ringtail_raft::{Committed, LogPosition};
+use ringtail_checkpoint::{CheckpointStore, GroupStore, StoreError};
+use ringtail_proto::{GroupId, SiteId, UnixMillis};
+use ringtail_raft::LogPosition;
 use tokio::{
     sync::{RwLock as Gate, RwLockReadGuard as Entrance},
     task::spawn_blocking,
@@ -17,8 +16,8 @@ use tokio::{
 
 use crate::{
     Clock, LogSource, PartitionError, PartitionOptions, SiteError, SiteMachine, Spawner,
-    floor_row::FloorRow, memberships::Memberships, node_state::NodeState, positions::Positions,
-    roll_ups::RollUps, sites::Sites,
+    floor_row::FloorRow, node_state::NodeState, progress::Progress, roll_ups::RollUps,
+    sites::Sites,
 };
 
 /// What one partition's actors, machine and duties share.
@@ -38,10 +37,10 @@ pub(crate) struct Partition<M: SiteMachine> {
     /// caller goes in: one that waits to shut it lets nobody else in, not even somebody who is in already.
     gate: Gate<()>,
     /// Held while the floor is written: a lower one must not be written over a higher one.
-    floor_turn: tokio::sync::Mutex<()>,
+    pub(crate) floor_turn: tokio::sync::Mutex<()>,
     rows: RwLock<Arc<dyn GroupStore>>,
     revisions: AtomicU64,
-    progress: Mutex<Progress>,
+    pub(crate) progress: Mutex<Progress>,
     /// Bytes of the snapshot that is being received.
     received_bytes: Mutex<Weak<AtomicU64>>,
 }
@@ -59,38 +58,6 @@ pub struct Seams {
     pub spawner: Arc<dyn Spawner>,
     /// Bytes of commands applied by all partitions of the node.
     pub node_log_bytes: Arc<AtomicU64>,
-}
-
-/// How far the partition is.
-#[derive(Debug, Default)]
-struct Progress {
-    applied: Option<LogPosition>,
-    stamp: UnixMillis,
-    memberships: Memberships,
-    positions: Positions,
-    floor: Option<FloorRow>,
-    /// Set when apply failed: nothing is applied after it.
-    failure: Option<String>,
-    /// The partition leaves this node.
-    is_closed: bool,
-}
-
-impl Progress {
-    /// What the rows hold, and nothing else.
-    fn at(floor: Option<FloorRow>) -> Self {
-        let mut progress = Self::default();
-        if let Some(floor) = floor {
-            let position = floor.position;
-            progress.applied = Some(position);
-            progress.stamp = floor.stamp;
-            progress.positions.record(position);
-            if let Some(membership) = floor.membership.clone() {
-                progress.memberships.record(position.index, membership);
-            }
-            progress.floor = Some(floor);
-        }
-        progress
-    }
 }
 
 /// Counts since the process started.
@@ -222,28 +189,6 @@ impl<M: SiteMachine> Partition<M> {
         }
     }
 
-    /// Refuses entries that do not follow on what was applied: state with a gap would be wrong for good.
-    pub(crate) fn check_next(&self, entries: &[Committed]) -> Result<(), PartitionError> {
-        let mut applied = self.progress.lock().applied.map(|position| position.index);
-        for entry in entries {
-            let index = entry.position.index;
-            let follows = match applied {
-                Some(applied) => index.0 == applied.0 + 1,
-                // A group's first entry has index 0, or 1 when nothing founded it.
-                None => index.0 <= 1,
-            };
-            if !follows {
-                return Err(PartitionError::Gap {
-                    group: self.group,
-                    applied,
-                    index,
-                });
-            }
-            applied = Some(index);
-        }
-        Ok(())
-    }
-
     pub(crate) fn now_ms(&self) -> u64 {
         self.seams.clock.monotonic_ms()
     }
@@ -294,89 +239,6 @@ impl<M: SiteMachine> Partition<M> {
         }
     }
 
-    /// All sites have answered: the partition is now here.
-    pub(crate) fn advance(&self, step: Step) {
-        let mut progress = self.progress.lock();
-        for position in step.positions {
-            progress.positions.record(position);
-            progress.applied = Some(position);
-        }
-        progress.stamp = progress.stamp.max(step.stamp);
-        for (index, membership) in step.memberships {
-            progress.memberships.record(index, membership);
-        }
-        drop(progress);
-        self.counters
-            .log_bytes
-            .fetch_add(step.log_bytes, Ordering::Relaxed);
-        self.counters
-            .events
-            .fetch_add(step.events, Ordering::Relaxed);
-        self.seams
-            .node_log_bytes
-            .fetch_add(step.log_bytes, Ordering::Relaxed);
-    }
-
-    /// The highest floor that the rows committed so far allow: below the first entry that only memory holds.
-    ///
-    /// The applied index is read before the gauges: a site that becomes dirty meanwhile does so above it.
-    pub(crate) fn highest_floor(&self) -> Option<FloorRow> {
-        let applied = self.applied().0?.index;
-        let index = match self.sites.dirty_since() {
-            Some(dirty) => applied.min(LogIndex(dirty.0.saturating_sub(1))),
-            None => applied,
-        };
-        let progress = self.progress.lock();
-        Some(FloorRow {
-            position: progress.positions.at(index)?,
-            stamp: progress.stamp,
-            // Not a later one: Raft takes a snapshot's membership for one at or below its position.
-            membership: progress.memberships.at(index),
-        })
-    }
-
-    /// Writes the highest floor that the rows allow; none when there is no higher one. Each step ends before the next
-    /// one begins: the rows below the floor are on disk before the floor is written.
-    pub(crate) async fn store_floor(&self) -> Result<Option<LogPosition>, PartitionError> {
-        let _turn = self.floor_turn.lock().await;
-        let Some(floor) = self.highest_floor() else {
-            return Ok(None);
-        };
-        let position = floor.position;
-        let is_higher = self
-            .floor()
-            .is_none_or(|old| position.index > old.position.index);
-        if !is_higher {
-            return Ok(None);
-        }
-        self.persist().await?;
-        let mut batch = GroupBatch::new();
-        batch.put(&FloorRow::KEY, floor.encode());
-        self.rows().commit(batch)?;
-        self.persist().await?;
-        self.set_floor(floor);
-        metrics::counter!("ringtail_checkpoint_floors_total").increment(1);
-        let group = self.group;
-        tracing::debug!(%group, floor = %position, "checkpoint: the floor is raised");
-        Ok(Some(position))
-    }
-
-    async fn persist(&self) -> Result<(), PartitionError> {
-        let store = self.seams.store.clone();
-        match spawn_blocking(move || store.persist()).await {
-            Ok(result) => Ok(result?),
-            Err(_) => Err(PartitionError::Stopping(self.group)),
-        }
-    }
-
-    /// The floor is on disk.
-    fn set_floor(&self, floor: FloorRow) {
-        let mut progress = self.progress.lock();
-        progress.positions.forget_below(floor.position.index);
-        progress.memberships.forget_below(floor.position.index);
-        progress.floor = Some(floor);
-    }
-
     pub(crate) const fn snapshot_error(&self, message: String) -> PartitionError {
         PartitionError::Snapshot {
             group: self.group,
@@ -394,14 +256,4 @@ impl<M: SiteMachine> Partition<M> {
             error: error.into(),
         }
     }
-}
-
-/// What a run of entries did to the partition.
-#[derive(Debug, Default)]
-pub(crate) struct Step {
-    pub(crate) positions: Vec<LogPosition>,
-    pub(crate) stamp: UnixMillis,
-    pub(crate) memberships: Vec<(LogIndex, Bytes)>,
-    pub(crate) log_bytes: u64,
-    pub(crate) events: u64,
 }

@@ -1,11 +1,6 @@
 //! All partitions of one node.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, btree_map},
-    num::NonZeroUsize,
-    sync::Arc,
-    thread::available_parallelism,
-};
+use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, thread::available_parallelism};
 
 use futures::{
     StreamExt as _, TryStreamExt as _,
@@ -14,7 +9,7 @@ use futures::{
 };
 use parking_lot::RwLock;
 use ringtail_proto::{GroupId, SiteId, UnixMillis};
-use ringtail_raft::{Group, RaftError, RaftNode};
+use ringtail_raft::{Group, RaftNode};
 use ringtail_ring::SlotTable;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -22,30 +17,18 @@ use crate::{
     DutyReport, PartitionError, PartitionOptions, PartitionStatus, Seams, SiteHashes, SiteMachine,
     ViewAt, Written,
     node_state::NodeState,
+    places::Places,
     replica::Replica,
     site_actor::{Hash, View},
 };
 
 /// All partitions of one node: opened and closed while it runs, asked by site, stopped together.
 pub struct Partitions<M: SiteMachine> {
-    machine: Arc<M>,
-    seams: Seams,
-    options: PartitionOptions,
-    node: Arc<NodeState>,
-    places: RwLock<Places<M>>,
-}
-
-/// Which partitions are here.
-struct Places<M: SiteMachine> {
-    replicas: BTreeMap<GroupId, Place<M>>,
-    /// The node stops: nothing is opened any more.
-    is_stopping: bool,
-}
-
-enum Place<M: SiteMachine> {
-    Open(Arc<Replica<M>>),
-    /// It is opened or closed right now.
-    Changing,
+    pub(crate) machine: Arc<M>,
+    pub(crate) seams: Seams,
+    pub(crate) options: PartitionOptions,
+    pub(crate) node: Arc<NodeState>,
+    pub(crate) places: RwLock<Places<M>>,
 }
 
 impl<M: SiteMachine> Partitions<M> {
@@ -67,10 +50,7 @@ impl<M: SiteMachine> Partitions<M> {
             seams,
             options,
             node,
-            places: RwLock::new(Places {
-                replicas: BTreeMap::new(),
-                is_stopping: false,
-            }),
+            places: RwLock::default(),
         });
         let opening = hosted
             .into_iter()
@@ -79,88 +59,6 @@ impl<M: SiteMachine> Partitions<M> {
         let at_once = available_parallelism().map_or(1, NonZeroUsize::get);
         open_all(opening, at_once).await?;
         Ok(partitions)
-    }
-
-    /// Opens one more partition: reads its floor, replays its log, starts its duties. One that has neither waits for its
-    /// group to send it something.
-    ///
-    /// # Errors
-    /// [`PartitionError::Changing`] when it is opened or closed right now; others as [`Self::open`].
-    pub async fn open_replica(
-        &self,
-        raft: &RaftNode,
-        group: GroupId,
-    ) -> Result<Group, PartitionError> {
-        {
-            let mut places = self.places.write();
-            if places.is_stopping {
-                return Err(PartitionError::Stopping(group));
-            }
-            match places.replicas.entry(group) {
-                btree_map::Entry::Vacant(place) => place.insert(Place::Changing),
-                btree_map::Entry::Occupied(place) => match place.get() {
-                    Place::Open(replica) => return Ok(replica.raft.clone()),
-                    Place::Changing => return Err(PartitionError::Changing(group)),
-                },
-            };
-            self.node.set_replicas(places.replicas.len());
-        }
-        let mut change = Change::new(self, group);
-        let machine = self.machine.clone();
-        let opening = Replica::open(raft, group, machine, &self.seams, &self.options, &self.node);
-        let replica = opening.await?;
-        if !change.open(&replica) {
-            drop(replica.stop_rounds());
-            replica.partition.close().await;
-            return Err(PartitionError::Stopping(group));
-        }
-        tracing::info!(%group, "aggregate: the partition is open");
-        Ok(replica.raft.clone())
-    }
-
-    /// Ends one partition: its duties, then its group through `close_group`, then its actors; what it has not written
-    /// yet is written before, unless its rows are to be deleted: then they are removed at the end. Questions are refused
-    /// from the beginning. Let it come to its end: given up half-way it may leave the group running.
-    ///
-    /// # Errors
-    /// [`PartitionError::NotHere`] when it is not open. After another error it is closed all the same; rows that could
-    /// not be removed are removed by opening and closing it again.
-    pub async fn close_replica(
-        &self,
-        group: GroupId,
-        is_deleted: bool,
-        close_group: impl Future<Output = Result<(), RaftError>>,
-    ) -> Result<(), PartitionError> {
-        let replica = self.begin_closing(group)?;
-        let _change = Change::new(self, group);
-        if let Some(rounds) = replica.stop_rounds()
-            && let Err(error) = rounds.await
-        {
-            tracing::error!(%group, %error, "checkpoint: the duties of a partition failed");
-        }
-        let written = match is_deleted {
-            true => Ok(()),
-            false => replica.duties.run_once(true).await.map(drop),
-        };
-        let closed = close_group.await;
-        replica.partition.close().await;
-        if is_deleted {
-            replica.remove_rows().await?;
-        }
-        tracing::info!(%group, is_deleted, "aggregate: the partition is closed");
-        closed?;
-        written
-    }
-
-    fn begin_closing(&self, group: GroupId) -> Result<Arc<Replica<M>>, PartitionError> {
-        let mut places = self.places.write();
-        let Some(place) = places.replicas.get_mut(&group) else {
-            return Err(PartitionError::NotHere(group));
-        };
-        match std::mem::replace(place, Place::Changing) {
-            Place::Open(replica) => Ok(replica),
-            Place::Changing => Err(PartitionError::Changing(group)),
-        }
     }
 
     /// The partitions that are open here.
@@ -329,22 +227,6 @@ impl<M: SiteMachine> Partitions<M> {
     fn of(&self, site: SiteId) -> Result<Arc<Replica<M>>, PartitionError> {
         self.replica(self.node.slots.group_of(site))
     }
-
-    fn replica(&self, group: GroupId) -> Result<Arc<Replica<M>>, PartitionError> {
-        match self.places.read().replicas.get(&group) {
-            Some(Place::Open(replica)) => Ok(replica.clone()),
-            Some(Place::Changing) | None => Err(PartitionError::NotHere(group)),
-        }
-    }
-
-    fn replicas(&self) -> Vec<Arc<Replica<M>>> {
-        let places = self.places.read();
-        let open = places.replicas.values().filter_map(|place| match place {
-            Place::Open(replica) => Some(replica.clone()),
-            Place::Changing => None,
-        });
-        open.collect()
-    }
 }
 
 async fn rounds<M: SiteMachine>(
@@ -356,45 +238,6 @@ async fn rounds<M: SiteMachine>(
         .map(|replica| replica.duties.run_once(is_shutdown));
     // All of them end, whatever becomes of the others.
     join_all(rounds).await.into_iter().collect()
-}
-
-/// A partition that is opened or closed. However that ends, its place is free again, unless it is open then.
-struct Change<'a, M: SiteMachine> {
-    partitions: &'a Partitions<M>,
-    group: GroupId,
-    is_open: bool,
-}
-
-impl<'a, M: SiteMachine> Change<'a, M> {
-    const fn new(partitions: &'a Partitions<M>, group: GroupId) -> Self {
-        Self {
-            partitions,
-            group,
-            is_open: false,
-        }
-    }
-
-    /// False when the node stops meanwhile.
-    fn open(&mut self, replica: &Arc<Replica<M>>) -> bool {
-        let mut places = self.partitions.places.write();
-        self.is_open = !places.is_stopping;
-        if self.is_open {
-            let place = Place::Open(replica.clone());
-            places.replicas.insert(self.group, place);
-        }
-        self.is_open
-    }
-}
-
-impl<M: SiteMachine> Drop for Change<'_, M> {
-    fn drop(&mut self) {
-        if self.is_open {
-            return;
-        }
-        let mut places = self.partitions.places.write();
-        places.replicas.remove(&self.group);
-        self.partitions.node.set_replicas(places.replicas.len());
-    }
 }
 
 /// Opens a few at a time: each replays its log, and what lies in memory for that is bounded.

@@ -6,4 +6,5 @@ mod crashes;
 mod duties;
 mod poison;
 mod sites;
+mod snapshots;
 mod world;

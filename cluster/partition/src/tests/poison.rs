@@ -40,6 +40,25 @@ fn a_poisoned_entry_is_skipped_for_its_site_alone() {
 }
 
 #[test]
+fn a_rebuild_reads_a_bounded_piece_of_the_log_at_a_time() {
+    run(async {
+        let mut world = World::new();
+        world.options.rebuild_bytes_max = 1;
+        let process = world.start().await;
+        for id in 1..=6 {
+            process
+                .apply(world.log.append_events(&[add(1, id), add(2, id)]))
+                .await;
+        }
+        let events = [TestEvent(1, 7, 7, PANIC)];
+        process.apply(world.log.append_events(&events)).await;
+        assert_eq!(process.sum(1).await.sum, 21);
+        let reads = world.log.reads.load(Ordering::Relaxed);
+        assert_eq!(reads, 6, "each entry is more than the bound");
+    });
+}
+
+#[test]
 fn a_replay_skips_what_was_poisoned_before() {
     run(async {
         let world = World::new();

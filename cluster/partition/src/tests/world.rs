@@ -169,7 +169,15 @@ impl TestLog {
         self.append(Body::Command(entry.to_log()))
     }
 
-    fn after(&self, index: u64) -> Vec<Committed> {
+    /// Takes over what the other log keeps.
+    pub(super) fn copy(&self, other: &Self) {
+        let entries = other.entries.lock().clone();
+        *self.entries.lock() = entries;
+        self.last
+            .store(other.last.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    pub(super) fn after(&self, index: u64) -> Vec<Committed> {
         let entries = self.entries.lock();
         entries
             .range(index + 1..)
@@ -210,12 +218,15 @@ pub(super) struct World {
     pub(super) memory: MemoryStore,
     pub(super) clock: Arc<TestClock>,
     pub(super) options: PartitionOptions,
+    /// Groups that the sites are spread over.
+    pub(super) groups: u32,
 }
 
 impl World {
     /// Rounds of duties do everything that could be done.
     pub(super) fn new() -> Self {
         Self {
+            groups: 1,
             log: Arc::default(),
             memory: MemoryStore::new(),
             clock: Arc::default(),
@@ -245,6 +256,21 @@ impl World {
         &self,
         store: Arc<dyn CheckpointStore>,
     ) -> Result<Process, PartitionError> {
+        let process = self.open(store).await?;
+        let floor = process.raft.floor().await.unwrap().position;
+        let floor = floor.map_or(0, |position| position.index.0);
+        for run in self.log.after(floor).chunks(5) {
+            process.raft.apply(run.to_vec()).await.unwrap();
+        }
+        Ok(process)
+    }
+
+    /// Starts a process over the store in memory that has not replayed anything yet.
+    pub(super) async fn start_unapplied(&self) -> Process {
+        self.open(Arc::new(self.memory.clone())).await.unwrap()
+    }
+
+    async fn open(&self, store: Arc<dyn CheckpointStore>) -> Result<Process, PartitionError> {
         let machine = Arc::new(AddingMachine::default());
         let seams = Seams {
             store,
@@ -253,7 +279,7 @@ impl World {
             spawner: LocalSpawner::new(),
             node_log_bytes: Arc::default(),
         };
-        let slots = SlotTable::even(1).unwrap();
+        let slots = SlotTable::even(self.groups).unwrap();
         let node = Arc::new(NodeState::new(slots, &self.options));
         let partition = Partition::open(
             GROUP,
@@ -275,10 +301,6 @@ impl World {
             floor >= self.log.floor.load(Ordering::Relaxed),
             "the log was given up above the floor that the store has"
         );
-        let entries = self.log.after(floor);
-        for run in entries.chunks(5) {
-            process.raft.apply(run.to_vec()).await.unwrap();
-        }
         Ok(process)
     }
 }

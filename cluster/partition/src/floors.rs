@@ -1,0 +1,70 @@
+//! The floor: up to where everything rests on disk.
+
+use ringtail_checkpoint::GroupBatch;
+use ringtail_proto::LogIndex;
+use ringtail_raft::LogPosition;
+use tokio::task::spawn_blocking;
+
+use crate::{PartitionError, SiteMachine, floor_row::FloorRow, partition::Partition};
+
+impl<M: SiteMachine> Partition<M> {
+    /// The highest floor that the rows committed so far allow: below the first entry that only memory holds.
+    ///
+    /// The applied index is read before the gauges: a site that becomes dirty meanwhile does so above it.
+    pub(crate) fn highest_floor(&self) -> Option<FloorRow> {
+        let applied = self.applied().0?.index;
+        let index = match self.sites.dirty_since() {
+            Some(dirty) => applied.min(LogIndex(dirty.0.saturating_sub(1))),
+            None => applied,
+        };
+        let progress = self.progress.lock();
+        Some(FloorRow {
+            position: progress.positions.at(index)?,
+            stamp: progress.stamp,
+            // Not a later one: Raft takes a snapshot's membership for one at or below its position.
+            membership: progress.memberships.at(index),
+        })
+    }
+
+    /// Writes the highest floor that the rows allow; none when there is no higher one. Each step ends before the next
+    /// one begins: the rows below the floor are on disk before the floor is written.
+    pub(crate) async fn store_floor(&self) -> Result<Option<LogPosition>, PartitionError> {
+        let _turn = self.floor_turn.lock().await;
+        let Some(floor) = self.highest_floor() else {
+            return Ok(None);
+        };
+        let position = floor.position;
+        let is_higher = self
+            .floor()
+            .is_none_or(|old| position.index > old.position.index);
+        if !is_higher {
+            return Ok(None);
+        }
+        self.persist().await?;
+        let mut batch = GroupBatch::new();
+        batch.put(&FloorRow::KEY, floor.encode());
+        self.rows().commit(batch)?;
+        self.persist().await?;
+        self.set_floor(floor);
+        metrics::counter!("ringtail_checkpoint_floors_total").increment(1);
+        let group = self.group;
+        tracing::debug!(%group, floor = %position, "checkpoint: the floor is raised");
+        Ok(Some(position))
+    }
+
+    async fn persist(&self) -> Result<(), PartitionError> {
+        let store = self.seams.store.clone();
+        match spawn_blocking(move || store.persist()).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(PartitionError::Stopping(self.group)),
+        }
+    }
+
+    /// The floor is on disk.
+    fn set_floor(&self, floor: FloorRow) {
+        let mut progress = self.progress.lock();
+        progress.positions.forget_below(floor.position.index);
+        progress.memberships.forget_below(floor.position.index);
+        progress.floor = Some(floor);
+    }
+}

@@ -1,0 +1,101 @@
+//! How far a partition is, and how it goes on.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use ringtail_proto::{LogIndex, UnixMillis};
+use ringtail_raft::{Committed, LogPosition};
+
+use crate::{
+    PartitionError, SiteMachine, floor_row::FloorRow, memberships::Memberships,
+    partition::Partition, positions::Positions,
+};
+
+/// How far the partition is.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) applied: Option<LogPosition>,
+    pub(crate) stamp: UnixMillis,
+    pub(crate) memberships: Memberships,
+    pub(crate) positions: Positions,
+    pub(crate) floor: Option<FloorRow>,
+    /// Set when apply failed: nothing is applied after it.
+    pub(crate) failure: Option<String>,
+    /// The partition leaves this node.
+    pub(crate) is_closed: bool,
+}
+
+impl Progress {
+    /// What the rows hold, and nothing else.
+    pub(crate) fn at(floor: Option<FloorRow>) -> Self {
+        let mut progress = Self::default();
+        if let Some(floor) = floor {
+            let position = floor.position;
+            progress.applied = Some(position);
+            progress.stamp = floor.stamp;
+            progress.positions.record(position);
+            if let Some(membership) = floor.membership.clone() {
+                progress.memberships.record(position.index, membership);
+            }
+            progress.floor = Some(floor);
+        }
+        progress
+    }
+}
+
+/// What a run of entries did to the partition.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    pub(crate) positions: Vec<LogPosition>,
+    pub(crate) stamp: UnixMillis,
+    pub(crate) memberships: Vec<(LogIndex, Bytes)>,
+    pub(crate) log_bytes: u64,
+    pub(crate) events: u64,
+}
+
+impl<M: SiteMachine> Partition<M> {
+    /// Refuses entries that do not follow on what was applied: state with a gap would be wrong for good.
+    pub(crate) fn check_next(&self, entries: &[Committed]) -> Result<(), PartitionError> {
+        let mut applied = self.progress.lock().applied.map(|position| position.index);
+        for entry in entries {
+            let index = entry.position.index;
+            let follows = match applied {
+                Some(applied) => index.0 == applied.0 + 1,
+                // A group's first entry has index 0, or 1 when nothing founded it.
+                None => index.0 <= 1,
+            };
+            if !follows {
+                return Err(PartitionError::Gap {
+                    group: self.group,
+                    applied,
+                    index,
+                });
+            }
+            applied = Some(index);
+        }
+        Ok(())
+    }
+
+    /// All sites have answered: the partition is now here.
+    pub(crate) fn advance(&self, step: Step) {
+        let mut progress = self.progress.lock();
+        for position in step.positions {
+            progress.positions.record(position);
+            progress.applied = Some(position);
+        }
+        progress.stamp = progress.stamp.max(step.stamp);
+        for (index, membership) in step.memberships {
+            progress.memberships.record(index, membership);
+        }
+        drop(progress);
+        self.counters
+            .log_bytes
+            .fetch_add(step.log_bytes, Ordering::Relaxed);
+        self.counters
+            .events
+            .fetch_add(step.events, Ordering::Relaxed);
+        self.seams
+            .node_log_bytes
+            .fetch_add(step.log_bytes, Ordering::Relaxed);
+    }
+}
