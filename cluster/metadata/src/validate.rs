@@ -283,6 +283,73 @@ mod tests {
     }
 
     #[test]
+    fn a_node_says_where_its_peers_reach_it() {
+        let check = |http: &str, peer: &str, zone: &str, expect: bool| {
+            let command = Command::DescribeNode {
+                node: NodeId(1),
+                addresses: NodeAddresses {
+                    http: http.to_owned(),
+                    grpc: String::new(),
+                    peer: peer.to_owned(),
+                },
+                zone: zone.to_owned(),
+                feature_level: 1,
+            };
+            let is_ok = validate(&command).is_ok();
+            assert_eq!(is_ok, expect, "{http:?} {peer:?} {zone:?}");
+        };
+        check("", "10.0.0.1:7000", "", true);
+        check("node-1:8080", "node-1.example:7000", "rack 7", true);
+        check("", "[::1]:7000", "", true);
+        check("", "", "", false);
+        check("", "10.0.0.1", "", false);
+        check("", ":7000", "", false);
+        check("", "10.0.0.1:0", "", false);
+        check("", "10.0.0.1:70000", "", false);
+        check("", "http://10.0.0.1:7000", "", false);
+        check("", "10.0.0.1 :7000", "", false);
+        check("http", "10.0.0.1:7000", "", false);
+        check(
+            "",
+            &format!("{}:1", "x".repeat(ADDRESS_BYTES_MAX)),
+            "",
+            false,
+        );
+        check("", "10.0.0.1:7000", "a\nb", false);
+        check("", "10.0.0.1:7000", &"z".repeat(ZONE_BYTES_MAX + 1), false);
+    }
+
+    #[test]
+    fn replicas_are_one_three_or_five_different_nodes() {
+        let check = |nodes: &[u64], expect: bool| {
+            let nodes: Vec<NodeId> = nodes.iter().copied().map(NodeId).collect();
+            let group = ringtail_proto::GroupId(1);
+            let settle = Command::SettleGroup {
+                group,
+                revision: 1,
+                voters: nodes.clone(),
+            };
+            assert_eq!(validate(&settle).is_ok(), expect, "{nodes:?}");
+            let target = nodes;
+            let command = Command::MoveGroup { group, target };
+            assert_eq!(validate(&command).is_ok(), expect, "{command}");
+        };
+        check(&[1], true);
+        check(&[3, 1, 2], true);
+        check(&[1, 2, 3, 4, 5], true);
+        check(&[], false);
+        check(&[1, 2], false);
+        check(&[1, 1, 2], false);
+        check(&[1, 2, 3, 4, 5, 6, 7], false);
+        check(&[1; 300], false);
+        for replicas_max in 0..=u8::MAX {
+            let command = Command::SetReplicationFactor { replicas_max };
+            let is_possible = [1, 3, 5].contains(&replicas_max);
+            assert_eq!(validate(&command).is_ok(), is_possible, "{replicas_max}");
+        }
+    }
+
+    #[test]
     fn goals_need_a_name_and_a_condition() {
         let check = |name: &str, condition: GoalCondition, expect: bool| {
             let command = Command::AddGoal {

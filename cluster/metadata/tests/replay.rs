@@ -12,9 +12,10 @@ use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use ringtail_checkpoint::CheckpointStore as _;
 use ringtail_metadata::{
-    ClusterId, Command, GoalCondition, GoalId, KeyId, Limits, NodeAddresses, OptionsChange, Scope,
+    ClusterId, Command, GoalCondition, GoalId, JoinAttempt, JoinTokenId, KeyId, Limits,
+    NodeAddresses, NodeState, OptionsChange, Scope,
 };
-use ringtail_proto::{NodeId, SiteId, UnixMillis};
+use ringtail_proto::{GroupId, NodeId, SiteId, UnixMillis};
 use ringtail_raft::Body;
 use support::{Replica, add_site, domain, entry, hash, rename};
 
@@ -67,6 +68,55 @@ fn commands() -> impl Strategy<Value = Command> {
         2 => vec((key, (0..100i64).prop_map(UnixMillis)), 0..4)
             .prop_map(|used| Command::TouchKeys { used }),
         2 => vec((site, 0..4u64), 0..4).prop_map(|settled| Command::SettleSites { settled }),
+        12 => ring_commands(),
+    ]
+}
+
+fn ring_commands() -> impl Strategy<Value = Command> {
+    let node = (1..5u64).prop_map(NodeId);
+    let group = (0..4u32).prop_map(GroupId);
+    let token = (1..5u64).prop_map(JoinTokenId);
+    let nodes = vec(node.clone(), 1..4);
+    let addresses = (1..5u8).prop_map(|port| NodeAddresses {
+        http: String::new(),
+        grpc: String::new(),
+        peer: format!("h:{port}"),
+    });
+    let state = prop_oneof![
+        1 => Just(NodeState::Joining),
+        3 => Just(NodeState::Active),
+        1 => Just(NodeState::Draining),
+        1 => Just(NodeState::Left),
+    ];
+    prop_oneof![
+        3 => (0..3u8, 0..60i64).prop_map(|(number, expires)| Command::CreateJoinToken {
+            name: String::new(),
+            secret_hash: hash(number),
+            expires: UnixMillis(expires),
+        }),
+        1 => token.clone().prop_map(|token| Command::RevokeJoinToken { token }),
+        4 => (token, 0..3u8, 0..2u8, addresses.clone(), 0..3u32).prop_map(
+            |(token, number, attempt, addresses, feature_level)| Command::JoinNode {
+                token,
+                secret_hash: hash(number),
+                attempt: JoinAttempt([attempt; 16]),
+                addresses,
+                zone: String::new(),
+                feature_level,
+            }
+        ),
+        2 => (node.clone(), addresses, 0..3u32).prop_map(|(node, addresses, feature_level)| {
+            let zone = "z".to_owned();
+            Command::DescribeNode { node, addresses, zone, feature_level }
+        }),
+        6 => (node, state, any::<bool>())
+            .prop_map(|(node, state, is_forced)| Command::SetNodeState { node, state, is_forced }),
+        1 => (0..6u8).prop_map(|replicas_max| Command::SetReplicationFactor { replicas_max }),
+        1 => (0..3u32).prop_map(|level| Command::RaiseFeatureGate { level }),
+        4 => (group.clone(), nodes.clone())
+            .prop_map(|(group, target)| Command::MoveGroup { group, target }),
+        4 => (group, 0..3u64, nodes)
+            .prop_map(|(group, revision, voters)| Command::SettleGroup { group, revision, voters }),
     ]
 }
 
@@ -76,7 +126,7 @@ fn tight() -> Limits {
         aliases_per_site_max: 2,
         goals_per_site_max: 2,
         keys_max: 3,
-        nodes_max: 2,
+        nodes_max: 3,
         audit_records_max: 5,
     }
 }
@@ -171,6 +221,37 @@ proptest! {
         support::apply(&replica.machine, again);
         prop_assert_eq!(replica.visible(), visible);
         prop_assert_eq!(replica.rows(), rows);
+    }
+
+    #[test]
+    fn a_ring_that_was_made_can_always_agree_whatever_was_asked(bodies in bodies()) {
+        let mut replica = Replica::new();
+        replica.run(init()).unwrap();
+        let mut ids = std::collections::BTreeSet::new();
+        for body in bodies {
+            let before: Vec<_> = replica.directory().nodes();
+            replica.apply(vec![body]);
+            let nodes = replica.directory().nodes();
+            let members = nodes.iter().filter(|node| node.is_member());
+            prop_assert!(members.clone().count() <= tight().nodes_max as usize);
+            prop_assert!(nodes.is_empty() || nodes.iter().any(|node| node.is_active()));
+            // Who left stays away, and no id is given out twice.
+            for node in &before {
+                let now = replica.directory().node(node.id).unwrap();
+                prop_assert!(node.is_member() || !now.is_member());
+            }
+            ids.extend(nodes.iter().map(|node| node.id));
+            prop_assert_eq!(ids.len(), nodes.len());
+            let is_member = |id: &NodeId| nodes.iter().any(|node| node.id == *id && node.is_member());
+            for (group, place) in replica.directory().placement().iter() {
+                for voters in [&place.voters, &place.target] {
+                    let there = voters.iter().filter(|id| is_member(id)).count();
+                    prop_assert!(2 * there > voters.len(), "group {}: {:?}", group, place);
+                    let are_hosts = voters.iter().all(|id| place.hosts.contains(id) || !is_member(id));
+                    prop_assert!(are_hosts, "group {}: {:?}", group, place);
+                }
+            }
+        }
     }
 
     #[test]
