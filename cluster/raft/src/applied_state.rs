@@ -96,6 +96,14 @@ impl AppliedState {
         true
     }
 
+    /// The machine has taken over a peer's state.
+    pub(crate) fn replace(&mut self, floor: LogId, membership: StoredMembership) {
+        self.floor = Some(floor);
+        self.memberships = VecDeque::from([membership]);
+        self.handed_over = Some(floor);
+        self.advance(floor);
+    }
+
     /// The virtual snapshot: everything up to the floor.
     pub(crate) fn floor_meta(&self) -> Option<SnapshotMeta> {
         Some(SnapshotMeta {

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use crate::error::RaftError;
 use crate::machine::{Body, LogPosition};
 use crate::types::{
-    Command, CommittedLeaderId, Entry, LeaderId, LogId, Membership, StoredMembership, Vote,
+    Command, CommittedLeaderId, Entry, LeaderId, LogId, Membership, SnapshotMeta, StoredMembership,
+    Vote,
 };
 
 /// Version byte of a stored membership.
@@ -120,6 +121,20 @@ pub(crate) fn body(entry: Entry) -> Result<(Body, Option<StoredMembership>), Raf
 /// Reads what [`body`] gave a machine to keep.
 pub(crate) fn membership(bytes: &[u8]) -> Result<StoredMembership, RaftError> {
     decode(bytes)
+}
+
+/// The bytes by which a receiver knows a snapshot.
+pub(crate) fn snapshot_meta_bytes(meta: &SnapshotMeta) -> Result<Bytes, RaftError> {
+    encode(&(&meta.last_log_id, &meta.last_membership))
+}
+
+/// Reads what [`snapshot_meta_bytes`] wrote.
+pub(crate) fn snapshot_meta(bytes: &[u8]) -> Result<SnapshotMeta, RaftError> {
+    let (last_log_id, last_membership) = decode(bytes)?;
+    Ok(SnapshotMeta {
+        last_log_id,
+        last_membership,
+    })
 }
 
 fn encode(value: &impl Serialize) -> Result<Bytes, RaftError> {

@@ -51,6 +51,14 @@ pub enum RaftError {
         /// Why.
         cause: String,
     },
+    /// The members could not be changed now.
+    #[error("members of group {group} are not changed: {cause}")]
+    Membership {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        cause: String,
+    },
     /// The floor would be above what was applied.
     #[error("floor {floor} of group {group} is above what was applied")]
     FloorNotApplied {
@@ -124,9 +132,10 @@ impl RaftError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotLeader { .. } | Self::Stopped { .. } | Self::NoQuorum { .. } => {
-                ErrorKind::Unavailable
-            }
+            Self::NotLeader { .. }
+            | Self::Stopped { .. }
+            | Self::NoQuorum { .. }
+            | Self::Membership { .. } => ErrorKind::Unavailable,
             Self::CommandTooLarge { .. } => ErrorKind::TooLarge,
             Self::StorageFull | Self::Log(LogError::NoSpace(_)) => ErrorKind::StorageFull,
             Self::InDoubt { .. } => ErrorKind::InDoubt,

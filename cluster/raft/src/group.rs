@@ -310,6 +310,21 @@ impl Group {
         voters.next().is_some() && voters.next().is_none()
     }
 
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.inner.raft
+    }
+
+    /// This node.
+    pub(crate) fn node(&self) -> NodeId {
+        self.inner.options.node
+    }
+
+    /// Asks the others whether they would vote for this node, and stands if a majority would.
+    pub(crate) async fn stand_for_election(&self) -> Result<(), RaftError> {
+        let stood = self.inner.raft.trigger().elect(true).await;
+        stood.map_err(|error| self.stopped(error))
+    }
+
     pub(crate) async fn elect(&self) -> Result<(), RaftError> {
         let elected = self.inner.raft.trigger().elect(false).await;
         elected.map_err(|error| self.stopped(error))
@@ -326,7 +341,7 @@ impl Group {
     }
 
     /// The log's own error says more than what openraft makes of it.
-    fn stopped(&self, cause: impl ToString) -> RaftError {
+    pub(crate) fn stopped(&self, cause: impl ToString) -> RaftError {
         let cause = match self.inner.log.failure() {
             Some(error) => error.to_string(),
             None => cause.to_string(),

@@ -11,8 +11,8 @@
 //! - The log is given up only below a floor that the machine has declared durable.
 //! - Leaders are never restored without an election; see `options`.
 //!
-//! What it does not know: what a command means, who should be a member, and (for now) how to reach a peer: a ring of
-//! one has none, and `network` says so.
+//! What it does not know: what a command means, who should be a member, and where a node lives: it is given a channel
+//! to each.
 
 mod applied_state;
 mod convert;
@@ -23,21 +23,26 @@ mod leadership;
 mod log_store;
 mod machine;
 mod machine_adapter;
-mod network;
+mod membership;
 mod options;
 mod proposal;
 mod raft_node;
 mod read_entries;
 mod responder;
+mod snapshot;
 #[cfg(test)]
 mod store_suite;
+mod transport;
 mod types;
 
 pub use error::RaftError;
 pub use group::{Group, GroupMetrics};
 pub use leadership::{Leadership, LeadershipWatch};
 pub use machine::{Body, Committed, Floor, LogPosition, Machine, MachineError};
+pub use membership::Members;
 pub use options::RaftOptions;
 pub use proposal::{Applied, Proposal};
-pub use raft_node::RaftNode;
+pub use raft_node::{Peering, RaftNode};
 pub use read_entries::read_entries;
+pub use snapshot::{SNAPSHOT_PART_BYTES_MAX, SnapshotPart, SnapshotSink, SnapshotSource, Staging};
+pub use transport::{Channels, no_channels};

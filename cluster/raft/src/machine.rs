@@ -8,6 +8,8 @@ use bytes::Bytes;
 use ringtail_proto::{LogIndex, NodeId};
 use serde::{Deserialize, Serialize};
 
+use crate::snapshot::{SnapshotSink, SnapshotSource};
+
 /// Where an entry stands in its group's log, and under which leader it was proposed. Ordered by index.
 ///
 /// Of two committed entries the one with the higher index has the higher or equal term, so index order is log order.
@@ -107,4 +109,12 @@ pub trait Machine: Send + Sync + 'static {
     ///
     /// Returns one reply for each entry, empty for blanks and memberships.
     async fn apply(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, MachineError>;
+
+    /// A consistent view of what is durable, for a replica that has fallen behind the log, and how far it goes. Single
+    /// rows may be ahead of that, if applying the entries in between to them again changes nothing.
+    async fn snapshot(&self) -> Result<(Floor, Box<dyn SnapshotSource>), MachineError>;
+
+    /// Takes the place of everything the machine holds, in memory and on disk. Nothing is applied until the sink is
+    /// finished or dropped.
+    async fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, MachineError>;
 }

@@ -1,22 +1,23 @@
 //! A machine as openraft's state machine.
 //!
 //! The machine's data lives in the node's own store, so a snapshot here is virtual: it says up to where the machine is
-//! durable, and carries no data. Handing the data itself to a peer is the transport's part, when there are peers.
+//! durable, and carries no data. The rows go straight from one machine to the other; see `snapshot`.
 
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use parking_lot::Mutex;
 use ringtail_proto::GroupId;
+use tokio::task::spawn_blocking;
 
 use crate::applied_state::AppliedState;
 use crate::convert;
 use crate::error::RaftError;
-use crate::machine::{Committed, Machine};
+use crate::machine::{Committed, Machine, MachineError};
+use crate::snapshot::{SnapshotData, StagedFile, Staging};
 use crate::types::{LogId, Reply, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// Entries handed to the machine at once.
@@ -30,27 +31,96 @@ pub(crate) struct MachineAdapter {
     group: GroupId,
     machine: Arc<dyn Machine>,
     state: Arc<Mutex<AppliedState>>,
+    staging: Option<Staging>,
+    is_restored: bool,
 }
 
 type Batch = (Vec<Committed>, Vec<Option<ApplyResponder<TypeConfig>>>);
 
 impl MachineAdapter {
-    /// Asks the machine for its floor.
-    pub(crate) async fn open(group: GroupId, machine: Arc<dyn Machine>) -> Result<Self, RaftError> {
-        let floor = machine
-            .floor()
-            .await
-            .map_err(|source| RaftError::Machine { group, source })?;
+    /// Asks the machine for its floor. A snapshot that had arrived when the process ended is taken over first.
+    pub(crate) async fn open(
+        group: GroupId,
+        machine: Arc<dyn Machine>,
+        staging: Option<Staging>,
+    ) -> Result<Self, RaftError> {
+        let failed = |source| RaftError::Machine { group, source };
+        let floor = machine.floor().await.map_err(failed)?;
         let membership = match &floor.membership {
             Some(bytes) => Some(convert::membership(bytes)?),
             None => None,
         };
         let state = AppliedState::new(floor.position.map(convert::position_log_id), membership);
-        Ok(Self {
+        let mut adapter = Self {
             group,
             machine,
             state: Arc::new(Mutex::new(state)),
-        })
+            staging,
+            is_restored: false,
+        };
+        adapter.is_restored = adapter.install_leftover().await.map_err(failed)?;
+        Ok(adapter)
+    }
+
+    /// True when a snapshot was taken over at the start, so that the log may not know of it yet.
+    pub(crate) fn is_restored(&self) -> bool {
+        self.is_restored
+    }
+
+    async fn install_leftover(&self) -> Result<bool, MachineError> {
+        let Some(staging) = &self.staging else {
+            return Ok(false);
+        };
+        let leftover = staging.leftover(self.group).await;
+        let Some(file) = leftover.map_err(MachineError::new)? else {
+            return Ok(false);
+        };
+        let meta = convert::snapshot_meta(file.meta()).map_err(MachineError::new)?;
+        let is_news = meta.last_log_id > self.state.lock().applied();
+        if is_news {
+            tracing::info!(group = %self.group, ?meta, "a snapshot that arrived before the restart is taken over");
+            self.install(&meta, &file).await?;
+        }
+        staging.forget(&file).await.map_err(MachineError::new)?;
+        Ok(is_news)
+    }
+
+    /// Puts the rows of a file in the place of the machine's.
+    async fn install(
+        &self,
+        meta: &SnapshotMeta,
+        file: &Arc<StagedFile>,
+    ) -> Result<(), MachineError> {
+        let last = meta.last_log_id;
+        let last = last.ok_or_else(|| MachineError::new("the snapshot is of nothing"))?;
+        let mut sink = self.machine.receive_snapshot().await?;
+        let mut offset = file.parts_at();
+        loop {
+            let reading = file.clone();
+            let read = spawn_blocking(move || reading.part_at(offset)).await;
+            match read
+                .map_err(MachineError::new)?
+                .map_err(MachineError::new)?
+            {
+                Some((part, next)) => {
+                    sink.put(part).await?;
+                    offset = next;
+                }
+                None => break,
+            }
+        }
+        let floor = sink.finish().await?;
+        if floor.position.map(convert::position_log_id) != Some(last) {
+            let text = format!(
+                "the snapshot says {last}, its rows say {:?}",
+                floor.position
+            );
+            return Err(MachineError::new(text));
+        }
+        self.state
+            .lock()
+            .replace(last, meta.last_membership.clone());
+        Ok(())
     }
 
     pub(crate) fn state(&self) -> &Arc<Mutex<AppliedState>> {
@@ -86,7 +156,7 @@ impl MachineAdapter {
 }
 
 impl RaftStateMachine<TypeConfig> for MachineAdapter {
-    type SnapshotData = Bytes;
+    type SnapshotData = SnapshotData;
     type SnapshotBuilder = FloorSnapshot;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
@@ -121,30 +191,50 @@ impl RaftStateMachine<TypeConfig> for MachineAdapter {
     /// `None` while the machine has nothing durable: there is nothing to snapshot then, and nothing to purge.
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<FloorSnapshot> {
         let has_floor = self.state.lock().floor().is_some();
-        (has_floor || force).then(|| FloorSnapshot(self.state.clone()))
+        (has_floor || force).then(|| self.builder())
     }
 
     async fn get_snapshot_builder(&mut self) -> FloorSnapshot {
-        FloorSnapshot(self.state.clone())
+        self.builder()
     }
 
-    /// A snapshot at or below the floor changes nothing. One above it would need the data of the machine that made it.
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, _token: Bytes) -> io::Result<()> {
-        if meta.last_log_id <= self.state.lock().applied() {
-            return Ok(());
+    /// A snapshot at or below what is applied changes nothing.
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotData,
+    ) -> io::Result<()> {
+        let SnapshotData::Received(file) = snapshot else {
+            return Err(io::Error::other(
+                "only a received snapshot can be taken over",
+            ));
+        };
+        if meta.last_log_id > self.state.lock().applied() {
+            self.install(meta, &file).await.map_err(io::Error::other)?;
+            let group = self.group;
+            tracing::info!(%group, ?meta, "snapshot taken over");
         }
-        Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            "this version does not take over a peer's state",
-        ))
+        match &self.staging {
+            Some(staging) => staging.forget(&file).await,
+            None => Ok(()),
+        }
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
         let meta = self.state.lock().floor_meta();
         Ok(meta.map(|meta| Snapshot {
             meta,
-            snapshot: Bytes::new(),
+            snapshot: SnapshotData::Here(self.machine.clone()),
         }))
+    }
+}
+
+impl MachineAdapter {
+    fn builder(&self) -> FloorSnapshot {
+        FloorSnapshot {
+            state: self.state.clone(),
+            machine: self.machine.clone(),
+        }
     }
 }
 
@@ -175,17 +265,20 @@ impl Drop for HandedOver<'_> {
 }
 
 /// Builds the virtual snapshot at the floor.
-pub(crate) struct FloorSnapshot(Arc<Mutex<AppliedState>>);
+pub(crate) struct FloorSnapshot {
+    state: Arc<Mutex<AppliedState>>,
+    machine: Arc<dyn Machine>,
+}
 
 impl RaftSnapshotBuilder<TypeConfig> for FloorSnapshot {
-    type SnapshotData = Bytes;
+    type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let meta = self.0.lock().floor_meta();
+        let meta = self.state.lock().floor_meta();
         let meta = meta.ok_or_else(|| io::Error::other("nothing is durable yet"))?;
         Ok(Snapshot {
             meta,
-            snapshot: Bytes::new(),
+            snapshot: SnapshotData::Here(self.machine.clone()),
         })
     }
 }
@@ -193,10 +286,12 @@ impl RaftSnapshotBuilder<TypeConfig> for FloorSnapshot {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
+    use bytes::Bytes;
     use openraft::{Entry, EntryPayload};
 
     use super::*;
     use crate::machine::{Floor, MachineError};
+    use crate::snapshot::{SnapshotSink, SnapshotSource};
     use crate::types::{Command, LeaderId};
 
     /// Remembers how many entries came at once.
@@ -213,11 +308,19 @@ mod tests {
             self.0.lock().push(entries.len());
             Ok(vec![Bytes::new(); entries.len()])
         }
+
+        async fn snapshot(&self) -> Result<(Floor, Box<dyn SnapshotSource>), MachineError> {
+            Err(MachineError::new("it has nothing durable"))
+        }
+
+        async fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, MachineError> {
+            Err(MachineError::new("it keeps nothing"))
+        }
     }
 
     async fn batches_of(sizes: Vec<usize>) -> Vec<usize> {
         let machine = Arc::new(Batches::default());
-        let mut adapter = MachineAdapter::open(GroupId(1), machine.clone())
+        let mut adapter = MachineAdapter::open(GroupId(1), machine.clone(), None)
             .await
             .expect("it has no floor");
         let entries = (1..).zip(sizes).map(|(index, size)| {

@@ -8,10 +8,6 @@ use ringtail_proto::NodeId;
 
 use crate::error::RaftError;
 
-/// How long an append may take, and the base of the groups' ticks, which are most of what an idle node costs. Longer is
-/// calmer; it has to stay below the shortest election timeout.
-const APPEND_TIMEOUT: Duration = Duration::from_millis(580);
-
 /// Timings and limits of a node's groups. The defaults are those that RAFT measurements of failover and idle cost chose.
 #[derive(Clone, Debug)]
 pub struct RaftOptions {
@@ -76,6 +72,12 @@ impl RaftOptions {
         (self.node_proposal_bytes_max / 4).max(self.command_bytes_max)
     }
 
+    /// How long an append may take, and the base of the groups' ticks, which are most of what an idle node costs: longer
+    /// is calmer, and it has to stay below the shortest election timeout.
+    fn append_timeout(&self) -> Duration {
+        self.election_timeout_min * 29 / 30
+    }
+
     pub(crate) fn openraft_config(&self) -> Result<Arc<Config>, RaftError> {
         let config = Config {
             cluster_name: "ringtail".to_owned(),
@@ -84,7 +86,7 @@ impl RaftOptions {
             enable_pre_vote: Some(true),
             // One timer per node sends the heartbeats of all groups together; see `heartbeat`.
             enable_heartbeat: false,
-            heartbeat_interval: milliseconds(APPEND_TIMEOUT),
+            heartbeat_interval: milliseconds(self.append_timeout()),
             election_timeout_min: milliseconds(self.election_timeout_min),
             election_timeout_max: milliseconds(self.election_timeout_max),
             // A snapshot is built when a floor is raised, and the log is purged up to it at once.

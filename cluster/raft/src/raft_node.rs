@@ -6,8 +6,9 @@ use std::sync::Arc;
 use openraft::Config;
 use parking_lot::Mutex;
 use ringtail_log::{GroupLog, LogError, SegmentLog};
-use ringtail_proto::GroupId;
-use tokio::sync::Semaphore;
+use ringtail_proto::wire::peer::raft_server::{Raft as RaftRpc, RaftServer};
+use ringtail_proto::{GroupId, LogIndex, NodeId};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::applied_state::AppliedState;
@@ -18,18 +19,41 @@ use crate::heartbeat;
 use crate::log_store::LogStore;
 use crate::machine::Machine;
 use crate::machine_adapter::MachineAdapter;
-use crate::network::Network;
 use crate::options::RaftOptions;
+use crate::snapshot::Staging;
+use crate::transport::{self, Channels, Links, Network, RaftService, no_channels};
 use crate::types::Raft;
 
-/// All Raft groups of this process: one log, one heartbeat timer.
+/// All Raft groups of this process: one log, one heartbeat timer, one connection to each other node.
 pub struct RaftNode {
     options: Arc<RaftOptions>,
     config: Arc<Config>,
     log: Arc<SegmentLog>,
     groups: Arc<Groups>,
+    links: Arc<Links>,
+    staging: Option<Staging>,
     proposal_bytes: Arc<Semaphore>,
-    heartbeat: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
+    stopped: watch::Sender<bool>,
+}
+
+/// What the groups need to have members on other nodes.
+pub struct Peering {
+    /// The connections.
+    pub channels: Channels,
+    /// Where snapshots arrive; a node without takes none.
+    pub staging: Option<Staging>,
+}
+
+impl Peering {
+    /// For a ring that stays one node.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            channels: no_channels(),
+            staging: None,
+        }
+    }
 }
 
 /// The open groups; `None` while a group is being opened.
@@ -37,19 +61,54 @@ pub(crate) type Groups = Mutex<BTreeMap<GroupId, Option<Group>>>;
 
 impl RaftNode {
     /// Starts without groups. Must be called within a tokio runtime.
-    pub fn start(options: RaftOptions, log: Arc<SegmentLog>) -> Result<Self, RaftError> {
+    pub fn start(
+        options: RaftOptions,
+        log: Arc<SegmentLog>,
+        peering: Peering,
+    ) -> Result<Self, RaftError> {
         options.validate()?;
         let config = options.openraft_config()?;
         let groups = Arc::new(Groups::default());
+        let (links, opened) = Links::new(peering.channels);
         let beats = heartbeat::run(groups.clone(), options.heartbeat_interval);
+        // Twice the longest time that a lease and an election take.
+        let lasting = 4 * options.election_timeout_max;
+        let detector = transport::detect_failures(options.node, groups.clone(), opened, lasting);
         Ok(Self {
             proposal_bytes: Arc::new(Semaphore::new(options.node_proposal_bytes_max)),
             options: Arc::new(options),
             config,
             log,
-            heartbeat: tokio::spawn(beats),
+            tasks: vec![tokio::spawn(beats), tokio::spawn(detector)],
             groups,
+            links,
+            staging: peering.staging,
+            stopped: watch::Sender::new(false),
         })
+    }
+
+    /// The service through which other nodes reach this node's groups. Serve it to nodes of the ring only.
+    #[must_use]
+    pub fn service(&self) -> RaftServer<impl RaftRpc> {
+        let stopped = self.stopped.subscribe();
+        RaftService::server(self.groups.clone(), self.staging.clone(), stopped)
+    }
+
+    /// Ends the streams to nodes that are in the ring no more.
+    pub fn forget_nodes(&self, is_gone: impl Fn(NodeId) -> bool) {
+        self.links.forget(is_gone);
+    }
+
+    /// Stops a group on this node; what its log holds stays. Proposals that are not done end in doubt.
+    ///
+    /// # Errors
+    /// When the group had failed before.
+    pub async fn close_group(&self, group: GroupId) -> Result<(), RaftError> {
+        let closed = self.groups.lock().remove(&group).flatten();
+        match closed {
+            Some(group) => group.shut_down().await,
+            None => Ok(()),
+        }
     }
 
     /// Opens a group: applies what is known to be committed and not yet in the machine, then takes part in the group.
@@ -84,14 +143,17 @@ impl RaftNode {
         group: GroupId,
         machine: Arc<dyn Machine>,
     ) -> Result<Group, RaftError> {
-        let adapter = MachineAdapter::open(group, machine).await?;
+        let adapter = MachineAdapter::open(group, machine, self.staging.clone()).await?;
         let state = adapter.state().clone();
         let log = self.log.group(group);
+        if adapter.is_restored() {
+            follow_snapshot(&log, &state)?;
+        }
         check_floor(&log, &state)?;
         let raft = Raft::new(
             self.options.node.0,
             self.config.clone(),
-            Network::new(group),
+            Network::new(self.options.node, group, self.links.clone()),
             LogStore::new(log),
             adapter,
         )
@@ -117,7 +179,7 @@ impl RaftNode {
     /// The open group with this id.
     #[must_use]
     pub fn group(&self, group: GroupId) -> Option<Group> {
-        self.groups.lock().get(&group).cloned().flatten()
+        find_group(&self.groups, group)
     }
 
     /// All open groups, by id.
@@ -134,7 +196,9 @@ impl RaftNode {
 
     /// Stops all groups, then closes the log. Proposals that are not done end in doubt.
     pub async fn shutdown(&self) -> Result<(), RaftError> {
-        self.heartbeat.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.stopped.send_replace(true);
+        self.links.forget(|_| true);
         let mut result = Ok(());
         for group in self.groups() {
             result = result.and(group.shut_down().await);
@@ -148,8 +212,32 @@ impl RaftNode {
 
 impl Drop for RaftNode {
     fn drop(&mut self) {
-        self.heartbeat.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// After a snapshot was taken over at the start, the log goes on behind it: what is not known to lead up to it goes.
+fn follow_snapshot(log: &GroupLog, state: &Mutex<AppliedState>) -> Result<(), RaftError> {
+    let Some(floor) = state.lock().floor() else {
+        return Ok(());
+    };
+    let index = LogIndex(floor.index);
+    let end = LogIndex(floor.index + 1);
+    let is_after_purge = log.purged().is_none_or(|purged| purged.index < index);
+    let reaches = log.last().is_some_and(|last| last.index >= index);
+    if is_after_purge && reaches {
+        let held = log.read(index, end, u64::MAX)?;
+        let agrees = held
+            .first()
+            .is_some_and(|entry| convert::log_id(entry.position) == floor);
+        if !agrees {
+            log.truncate_after(log.committed().map(|committed| committed.index))?;
+        }
+    }
+    if is_after_purge {
+        log.purge(convert::stored_position(&floor))?;
+    }
+    Ok(())
 }
 
 /// Log and machine have to meet: the log may not begin after the machine's state, nor end before it.
@@ -181,6 +269,11 @@ fn check_floor(log: &GroupLog, state: &Mutex<AppliedState>) -> Result<(), RaftEr
 
 pub(crate) fn open_groups(groups: &Groups) -> Vec<Group> {
     groups.lock().values().flatten().cloned().collect()
+}
+
+/// An open group.
+pub(crate) fn find_group(groups: &Groups, group: GroupId) -> Option<Group> {
+    groups.lock().get(&group).cloned().flatten()
 }
 
 /// Frees the id of a group that could not be opened.

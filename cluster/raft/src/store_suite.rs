@@ -16,6 +16,7 @@ use ringtail_proto::GroupId;
 use crate::log_store::LogStore;
 use crate::machine::{Committed, Floor, Machine, MachineError};
 use crate::machine_adapter::MachineAdapter;
+use crate::snapshot::{SnapshotData, SnapshotSink, SnapshotSource};
 use crate::types::{LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
 struct NoMachine;
@@ -29,18 +30,30 @@ impl Machine for NoMachine {
     async fn apply(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, MachineError> {
         Ok(vec![Bytes::new(); entries.len()])
     }
+
+    async fn snapshot(&self) -> Result<(Floor, Box<dyn SnapshotSource>), MachineError> {
+        Err(MachineError::new("it has no rows"))
+    }
+
+    async fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, MachineError> {
+        Err(MachineError::new("it keeps no rows"))
+    }
+}
+
+fn no_rows() -> SnapshotData {
+    SnapshotData::Here(Arc::new(NoMachine))
 }
 
 /// A snapshot of whatever there is, even nothing: the suite purges logs that were never applied.
 struct SuiteSnapshot(SnapshotMeta);
 
 impl RaftSnapshotBuilder<TypeConfig> for SuiteSnapshot {
-    type SnapshotData = Bytes;
+    type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         Ok(Snapshot {
             meta: self.0.clone(),
-            snapshot: Bytes::new(),
+            snapshot: no_rows(),
         })
     }
 }
@@ -53,7 +66,7 @@ struct DurableAdapter {
 }
 
 impl RaftStateMachine<TypeConfig> for DurableAdapter {
-    type SnapshotData = Bytes;
+    type SnapshotData = SnapshotData;
     type SnapshotBuilder = SuiteSnapshot;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
@@ -78,7 +91,7 @@ impl RaftStateMachine<TypeConfig> for DurableAdapter {
         SuiteSnapshot(state.floor_meta().unwrap_or_default())
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, _token: Bytes) -> io::Result<()> {
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, _: SnapshotData) -> io::Result<()> {
         self.installed = Some(meta.clone());
         Ok(())
     }
@@ -86,7 +99,7 @@ impl RaftStateMachine<TypeConfig> for DurableAdapter {
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
         if let Some(meta) = &self.installed {
             let meta = meta.clone();
-            let snapshot = Bytes::new();
+            let snapshot = no_rows();
             return Ok(Some(Snapshot { meta, snapshot }));
         }
         self.adapter.get_current_snapshot().await
@@ -103,7 +116,7 @@ impl StoreBuilder<TypeConfig, LogStore, DurableAdapter, Arc<SegmentLog>> for Bui
         let (log, _) = SegmentLog::open(disk, Path::new("/log"), LogOptions::default())
             .map_err(|error| StorageError::read(AnyError::new(&error)))?;
         let group = GroupId(7);
-        let adapter = MachineAdapter::open(group, Arc::new(NoMachine))
+        let adapter = MachineAdapter::open(group, Arc::new(NoMachine), None)
             .await
             .expect("it has no floor to fail on");
         let store = LogStore::new(log.group(group));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine_adapter::MachineAdapter;
 use crate::responder::CallbackResponder;
+use crate::snapshot::SnapshotData;
 
 /// A proposed command; this crate never looks inside.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +62,7 @@ pub(crate) type LeaderId = alias::LeaderIdOf<TypeConfig>;
 pub(crate) type LogId = alias::LogIdOf<TypeConfig>;
 pub(crate) type Membership = openraft::Membership<u64, openraft::EmptyNode>;
 pub(crate) type Raft = openraft::Raft<TypeConfig, MachineAdapter>;
-pub(crate) type Snapshot = alias::SnapshotOf<TypeConfig, Bytes>;
+pub(crate) type Snapshot = alias::SnapshotOf<TypeConfig, SnapshotData>;
 pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
 pub(crate) type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type Vote = alias::VoteOf<TypeConfig>;

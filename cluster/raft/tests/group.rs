@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use ringtail_log::FaultDisk;
 use ringtail_proto::{ErrorKind, GroupId};
-use ringtail_raft::{RaftError, RaftNode, RaftOptions};
+use ringtail_raft::{Peering, RaftError, RaftNode, RaftOptions};
 use support::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,7 +78,7 @@ async fn proposals_over_the_limit_wait_for_room() {
         group_proposals_max: 3,
         ..RaftOptions::new(NODE)
     };
-    let node = RaftNode::start(options, open_log(&FaultDisk::new())).unwrap();
+    let node = RaftNode::start(options, open_log(&FaultDisk::new()), Peering::none()).unwrap();
     let machine = TestMachine::open(&Store::default());
     let group = open_single(&node, &machine).await;
     machine.close_gate();
@@ -101,7 +101,7 @@ async fn bytes_over_the_limit_wait_for_room() {
         node_proposal_bytes_max: 150,
         ..RaftOptions::new(NODE)
     };
-    let node = RaftNode::start(options, open_log(&FaultDisk::new())).unwrap();
+    let node = RaftNode::start(options, open_log(&FaultDisk::new()), Peering::none()).unwrap();
     let machine = TestMachine::open(&Store::default());
     let group = open_single(&node, &machine).await;
     machine.close_gate();
@@ -122,7 +122,7 @@ async fn a_group_that_does_not_apply_leaves_room_to_the_others() {
         node_proposal_bytes_max: 400,
         ..RaftOptions::new(NODE)
     };
-    let node = RaftNode::start(options, open_log(&FaultDisk::new())).unwrap();
+    let node = RaftNode::start(options, open_log(&FaultDisk::new()), Peering::none()).unwrap();
     let mut slow = Vec::new();
     for id in 1..=4 {
         let machine = TestMachine::open(&Store::default());
@@ -287,7 +287,7 @@ async fn idle_leader_keeps_its_lease_by_the_heartbeat_of_the_node() {
         election_timeout_max: Duration::from_millis(50),
         ..RaftOptions::new(NODE)
     };
-    let node = RaftNode::start(options, open_log(&FaultDisk::new())).unwrap();
+    let node = RaftNode::start(options, open_log(&FaultDisk::new()), Peering::none()).unwrap();
     let machine = TestMachine::open(&Store::default());
     let group = open_single(&node, &machine).await;
     let term = group.metrics().term;
@@ -381,6 +381,8 @@ async fn options_that_cannot_work_are_refused_at_start() {
         ..RaftOptions::new(NODE)
     };
     let log = open_log(&FaultDisk::new());
-    let error = RaftNode::start(options, Arc::clone(&log)).err().unwrap();
+    let error = RaftNode::start(options, Arc::clone(&log), Peering::none())
+        .err()
+        .unwrap();
     assert!(matches!(error, RaftError::InvalidOption { .. }), "{error}");
 }

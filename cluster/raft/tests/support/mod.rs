@@ -1,6 +1,7 @@
 //! What the tests of groups share: a machine that is durable when told to, on a disk that fails when told to.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,9 +10,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use ringtail_log::{FaultDisk, LogOptions, SegmentLog};
-use ringtail_proto::{GroupId, NodeId};
+use ringtail_proto::{GroupId, LogIndex, NodeId};
 use ringtail_raft::{
-    Body, Committed, Floor, Group, LogPosition, Machine, MachineError, RaftNode, RaftOptions,
+    Body, Committed, Floor, Group, LogPosition, Machine, MachineError, Peering, RaftNode,
+    RaftOptions, SnapshotPart, SnapshotSink, SnapshotSource,
 };
 use tokio::sync::Semaphore;
 
@@ -30,7 +32,7 @@ pub(crate) struct Saved {
 /// Remembers every command; replies with how many there were before it.
 pub(crate) struct TestMachine {
     store: Store,
-    memory: Mutex<Saved>,
+    memory: Arc<Mutex<Saved>>,
     /// Apply waits here for a permit for each call.
     pub(crate) gate: Semaphore,
     calls: AtomicUsize,
@@ -42,7 +44,7 @@ impl TestMachine {
     pub(crate) fn open(store: &Store) -> Arc<Self> {
         Arc::new(Self {
             store: store.clone(),
-            memory: Mutex::new(store.lock().clone()),
+            memory: Arc::new(Mutex::new(store.lock().clone())),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             calls: AtomicUsize::new(0),
             answer_gate: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -135,6 +137,98 @@ impl Machine for TestMachine {
         pass(&self.answer_gate).await?;
         Ok(replies)
     }
+
+    async fn snapshot(&self) -> Result<(Floor, Box<dyn SnapshotSource>), MachineError> {
+        let saved = self.store.lock().clone();
+        let rows = saved.commands.iter().map(|(position, command)| {
+            let key = Bytes::copy_from_slice(&position.index.0.to_be_bytes());
+            let leader = [position.term.to_be_bytes(), position.node.0.to_be_bytes()].concat();
+            (key, Bytes::from([leader, command.to_vec()].concat()))
+        });
+        let rows: Vec<_> = rows.collect();
+        let parts: Vec<_> = rows.chunks(7).map(<[_]>::to_vec).collect();
+        // The last row says how far the others go.
+        let floor = SnapshotPart {
+            rows: vec![(Bytes::from_static(&[0xff; 9]), encode_floor(&saved.floor))],
+        };
+        let parts = parts.into_iter().map(|rows| SnapshotPart { rows });
+        let source = Parts(parts.chain([floor]).collect());
+        Ok((saved.floor, Box::new(source)))
+    }
+
+    async fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, MachineError> {
+        *self.memory.lock() = Saved::default();
+        *self.store.lock() = Saved::default();
+        Ok(Box::new(Restored {
+            store: self.store.clone(),
+            memory: self.memory.clone(),
+            saved: Saved::default(),
+        }))
+    }
+}
+
+struct Parts(VecDeque<SnapshotPart>);
+
+#[async_trait]
+impl SnapshotSource for Parts {
+    async fn next(&mut self) -> Result<Option<SnapshotPart>, MachineError> {
+        Ok(self.0.pop_front())
+    }
+}
+
+struct Restored {
+    store: Store,
+    memory: Arc<Mutex<Saved>>,
+    saved: Saved,
+}
+
+#[async_trait]
+impl SnapshotSink for Restored {
+    async fn put(&mut self, part: SnapshotPart) -> Result<(), MachineError> {
+        for (key, value) in part.rows {
+            if key.len() == 9 {
+                self.saved.floor = decode_floor(&value);
+                continue;
+            }
+            let index = LogIndex(number(&key));
+            let position = LogPosition {
+                term: number(&value[..8]),
+                node: NodeId(number(&value[8..16])),
+                index,
+            };
+            self.saved.commands.push((position, value.slice(16..)));
+        }
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Floor, MachineError> {
+        *self.store.lock() = self.saved.clone();
+        *self.memory.lock() = self.saved.clone();
+        Ok(self.saved.floor)
+    }
+}
+
+fn encode_floor(floor: &Floor) -> Bytes {
+    let position = floor.position.unwrap();
+    let numbers = [position.term, position.node.0, position.index.0];
+    let mut bytes = numbers.map(u64::to_be_bytes).concat();
+    bytes.extend(floor.membership.clone().unwrap());
+    bytes.into()
+}
+
+fn decode_floor(bytes: &Bytes) -> Floor {
+    Floor {
+        position: Some(LogPosition {
+            term: number(&bytes[..8]),
+            node: NodeId(number(&bytes[8..16])),
+            index: LogIndex(number(&bytes[16..24])),
+        }),
+        membership: Some(bytes.slice(24..)),
+    }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    u64::from_be_bytes(bytes.try_into().unwrap())
 }
 
 pub(crate) fn open_log(disk: &FaultDisk) -> Arc<SegmentLog> {
@@ -151,7 +245,7 @@ pub(crate) fn open_log(disk: &FaultDisk) -> Arc<SegmentLog> {
 }
 
 pub(crate) fn start_node(disk: &FaultDisk) -> RaftNode {
-    RaftNode::start(RaftOptions::new(NODE), open_log(disk)).unwrap()
+    RaftNode::start(RaftOptions::new(NODE), open_log(disk), Peering::none()).unwrap()
 }
 
 /// Opens the group as the only member, ready to serve.

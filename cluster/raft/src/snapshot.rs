@@ -1,0 +1,19 @@
+//! How a replica that has fallen behind the log gets a peer's state.
+//!
+//! The sender streams the durable rows of its machine. The receiver writes them to a file of its own first and checks
+//! them there; only what has arrived whole replaces the machine's rows. So a transfer that breaks changes nothing, and a
+//! crash while the rows are replaced is made good from the file at the next start.
+
+mod data;
+mod part;
+mod receive;
+mod send;
+mod staged_file;
+mod staging;
+
+pub(crate) use data::SnapshotData;
+pub use part::{SNAPSHOT_PART_BYTES_MAX, SnapshotPart, SnapshotSink, SnapshotSource};
+pub(crate) use receive::receive_snapshot;
+pub(crate) use send::send_snapshot;
+pub(crate) use staged_file::StagedFile;
+pub use staging::Staging;

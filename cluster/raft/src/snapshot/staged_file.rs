@@ -1,0 +1,305 @@
+//! A received snapshot in a file.
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 8 | `RTSNAP` and a version of two bytes |
+//! | frame | what the snapshot is (the adapter's bytes) |
+//! | frames | parts: for each row the length of its key, the key, the length of its value, the value |
+//! | frame | of no bytes: the end |
+//! | 32 | BLAKE3 of everything before |
+//!
+//! A frame is its length in four bytes, little-endian, and its bytes.
+
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use ringtail_log::{Disk, DiskFile};
+
+use super::SnapshotPart;
+
+const MAGIC: &[u8; 8] = b"RTSNAP\0\x01";
+/// Largest frame; a part holds one row at least, whatever its size.
+const FRAME_BYTES_MAX: u32 = 64 << 20;
+const HASH_BYTES: usize = 32;
+
+/// A complete and checked snapshot on disk. The file goes with the last handle once it was used.
+pub(crate) struct StagedFile {
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+    meta: Bytes,
+    /// Where the first part begins.
+    parts_at: u64,
+}
+
+impl StagedFile {
+    /// Opens a file and checks all of it. Blocks.
+    pub(crate) fn open(disk: &dyn Disk, path: PathBuf) -> io::Result<Self> {
+        let file = disk.open(&path)?;
+        let mut reader = Reader::new(&*file)?;
+        let meta = reader.frame()?.ok_or_else(|| damaged("it is empty"))?;
+        let parts_at = reader.offset;
+        while let Some(frame) = reader.frame()? {
+            parse_part(frame)?;
+        }
+        reader.check_hash()?;
+        Ok(Self {
+            file,
+            path,
+            meta,
+            parts_at,
+        })
+    }
+
+    /// What the snapshot is.
+    pub(crate) fn meta(&self) -> &Bytes {
+        &self.meta
+    }
+
+    pub(crate) fn path(&self) -> &PathBuf {
+        &self.path
+    }
+
+    /// The part at an offset and where the next one is; `None` at the end. Begin at [`Self::parts_at`]. Blocks.
+    pub(crate) fn part_at(&self, offset: u64) -> io::Result<Option<(SnapshotPart, u64)>> {
+        match read_frame(&*self.file, offset)? {
+            Some(frame) => {
+                let next = offset + 4 + frame.len() as u64;
+                Ok(Some((parse_part(frame)?, next)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn parts_at(&self) -> u64 {
+        self.parts_at
+    }
+}
+
+/// Writes such a file.
+pub(crate) struct StagedWriter {
+    file: Arc<dyn DiskFile>,
+    offset: u64,
+    hasher: blake3::Hasher,
+}
+
+impl StagedWriter {
+    /// Blocks.
+    pub(crate) fn create(disk: &dyn Disk, path: &std::path::Path, meta: &[u8]) -> io::Result<Self> {
+        let mut writer = Self {
+            file: disk.create(path)?,
+            offset: 0,
+            hasher: blake3::Hasher::new(),
+        };
+        writer.write(MAGIC)?;
+        writer.frame(meta)?;
+        Ok(writer)
+    }
+
+    /// Blocks.
+    pub(crate) fn put(&mut self, part: &SnapshotPart) -> io::Result<()> {
+        let mut bytes = BytesMut::new();
+        for (key, value) in &part.rows {
+            for field in [key, value] {
+                let length =
+                    u32::try_from(field.len()).map_err(|_| damaged("a row is too large"))?;
+                bytes.put_u32_le(length);
+                bytes.put_slice(field);
+            }
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.frame(&bytes)
+    }
+
+    /// Ends the file; it is on disk on return. Blocks.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.frame(&[])?;
+        let hash = *self.hasher.finalize().as_bytes();
+        self.write(&hash)?;
+        self.file.sync_data()
+    }
+
+    fn frame(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        if length > FRAME_BYTES_MAX {
+            return Err(damaged(format!("a part of {length} bytes is too large")));
+        }
+        self.write(&length.to_le_bytes())?;
+        self.write(bytes)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        self.file
+            .write_all_at(&mut [IoSlice::new(bytes)], self.offset)?;
+        self.offset += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// Reads frames in order and hashes what it reads.
+struct Reader<'a> {
+    file: &'a dyn DiskFile,
+    offset: u64,
+    hasher: blake3::Hasher,
+}
+
+impl<'a> Reader<'a> {
+    fn new(file: &'a dyn DiskFile) -> io::Result<Self> {
+        let mut magic = [0; MAGIC.len()];
+        file.read_exact_at(&mut magic, 0)?;
+        if magic != *MAGIC {
+            return Err(damaged(format!("it begins with {magic:?}")));
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&magic);
+        Ok(Self {
+            file,
+            offset: MAGIC.len() as u64,
+            hasher,
+        })
+    }
+
+    fn frame(&mut self) -> io::Result<Option<Bytes>> {
+        let frame = read_frame(self.file, self.offset)?;
+        let bytes = frame.clone().unwrap_or_default();
+        self.hasher.update(&(bytes.len() as u32).to_le_bytes());
+        self.hasher.update(&bytes);
+        self.offset += 4 + bytes.len() as u64;
+        Ok(frame)
+    }
+
+    fn check_hash(&self) -> io::Result<()> {
+        let mut found = [0; HASH_BYTES];
+        self.file.read_exact_at(&mut found, self.offset)?;
+        if self.hasher.finalize() != found {
+            return Err(damaged("its hash is another"));
+        }
+        Ok(())
+    }
+}
+
+fn read_frame(file: &dyn DiskFile, offset: u64) -> io::Result<Option<Bytes>> {
+    let mut length = [0; 4];
+    file.read_exact_at(&mut length, offset)?;
+    let length = u32::from_le_bytes(length);
+    if length > FRAME_BYTES_MAX {
+        return Err(damaged(format!("a part of {length} bytes is too large")));
+    }
+    if length == 0 {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; length as usize];
+    file.read_exact_at(&mut bytes, offset + 4)?;
+    Ok(Some(bytes.into()))
+}
+
+fn parse_part(mut bytes: Bytes) -> io::Result<SnapshotPart> {
+    let mut part = SnapshotPart::default();
+    while bytes.has_remaining() {
+        let key = take_field(&mut bytes)?;
+        let value = take_field(&mut bytes)?;
+        part.rows.push((key, value));
+    }
+    Ok(part)
+}
+
+fn take_field(bytes: &mut Bytes) -> io::Result<Bytes> {
+    let length = bytes
+        .try_get_u32_le()
+        .map_err(|_| damaged("a row is cut short"))? as usize;
+    if length > bytes.len() {
+        return Err(damaged("a row is cut short"));
+    }
+    Ok(bytes.split_to(length))
+}
+
+fn damaged(reason: impl ToString) -> io::Error {
+    let text = format!("staged snapshot is damaged: {}", reason.to_string());
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use ringtail_log::FaultDisk;
+
+    use super::*;
+
+    fn part(rows: &[(&'static str, &'static str)]) -> SnapshotPart {
+        let rows = rows.iter().map(|(key, value)| {
+            (
+                Bytes::from_static(key.as_bytes()),
+                Bytes::from_static(value.as_bytes()),
+            )
+        });
+        SnapshotPart {
+            rows: rows.collect(),
+        }
+    }
+
+    fn write(disk: &FaultDisk, parts: &[SnapshotPart]) -> PathBuf {
+        let path = PathBuf::from("/snapshots/1.staged");
+        disk.create_directory(Path::new("/snapshots"))
+            .expect("a fresh disk");
+        let mut writer = StagedWriter::create(disk, &path, b"meta").expect("a fresh disk");
+        for part in parts {
+            writer.put(part).expect("a fresh disk");
+        }
+        writer.finish().expect("a fresh disk");
+        path
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let disk = FaultDisk::new();
+        let parts = [part(&[("a", "1"), ("b", "")]), part(&[("c", "3")])];
+        let file = StagedFile::open(&disk, write(&disk, &parts)).expect("just written");
+        assert_eq!(file.meta(), "meta");
+        let mut offset = file.parts_at();
+        for expect in parts {
+            let (found, next) = file.part_at(offset).expect("checked").expect("one more");
+            assert_eq!(found, expect);
+            offset = next;
+        }
+        assert_eq!(file.part_at(offset).expect("checked"), None);
+    }
+
+    #[test]
+    fn no_flipped_byte_and_no_cut_passes() {
+        let disk = FaultDisk::new();
+        let path = write(&disk, &[part(&[("key", "value")])]);
+        let file = disk.open(&path).expect("just written");
+        let length = file.bytes().expect("just written");
+        let mut whole = vec![0; length as usize];
+        file.read_exact_at(&mut whole, 0).expect("just written");
+        for position in 0..whole.len() {
+            let mut bent = whole.clone();
+            if let Some(byte) = bent.get_mut(position) {
+                *byte ^= 1;
+            }
+            file.write_all_at(&mut [IoSlice::new(&bent)], 0)
+                .expect("a healthy disk");
+            assert!(
+                StagedFile::open(&disk, path.clone()).is_err(),
+                "byte {position}"
+            );
+        }
+        file.write_all_at(&mut [IoSlice::new(&whole)], 0)
+            .expect("a healthy disk");
+        assert!(StagedFile::open(&disk, path.clone()).is_ok());
+        for cut in 0..length {
+            file.truncate(cut).expect("a healthy disk");
+            assert!(
+                StagedFile::open(&disk, path.clone()).is_err(),
+                "cut at {cut}"
+            );
+            file.write_all_at(&mut [IoSlice::new(&whole)], 0)
+                .expect("a healthy disk");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Groups with members on three nodes, over real connections: elections, changes of members, snapshots.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use ringtail_log::FaultDisk;
+use ringtail_proto::NodeId;
+use ringtail_raft::{Channels, Group, Peering, RaftNode, RaftOptions, Staging};
+use support::*;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Channel, Endpoint, Server};
+
+/// Nothing here takes longer, or something is wrong.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+type Directory = Arc<Mutex<BTreeMap<NodeId, Channel>>>;
+
+/// Nodes that know each other's addresses.
+#[derive(Default)]
+struct Ring {
+    directory: Directory,
+    nodes: BTreeMap<u64, Node>,
+}
+
+struct Node {
+    raft: RaftNode,
+    group: Group,
+    machine: Arc<TestMachine>,
+    disk: FaultDisk,
+    store: Store,
+    server: JoinHandle<()>,
+}
+
+impl Ring {
+    async fn start(&mut self, id: u64) -> &Node {
+        self.start_on(id, FaultDisk::new(), Store::default()).await
+    }
+
+    async fn start_on(&mut self, id: u64, disk: FaultDisk, store: Store) -> &Node {
+        let directory = self.directory.clone();
+        let channels: Channels = Arc::new(move |node| directory.lock().get(&node).cloned());
+        let staging = Staging::open(Arc::new(disk.clone()), Path::new("/snapshots")).unwrap();
+        let peering = Peering {
+            channels,
+            staging: Some(staging),
+        };
+        let options = RaftOptions::new(NodeId(id));
+        let raft = RaftNode::start(options, open_log(&disk), peering).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = raft.service();
+        let incoming = TcpListenerStream::new(listener);
+        let server = Server::builder().add_service(service);
+        let server = tokio::spawn(async move {
+            server.serve_with_incoming(incoming).await.unwrap();
+        });
+        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        self.directory
+            .lock()
+            .insert(NodeId(id), channel.connect_lazy());
+        let machine = TestMachine::open(&store);
+        let group = raft.open_group(GROUP, machine.clone()).await.unwrap();
+        let node = Node {
+            raft,
+            group,
+            machine,
+            disk,
+            store,
+            server,
+        };
+        self.nodes.entry(id).insert_entry(node).into_mut()
+    }
+
+    /// A ring of one grows to three voters.
+    async fn of_three() -> Self {
+        let mut ring = Self::default();
+        ring.start(1).await.group.initialize_single().await.unwrap();
+        ring.group(1).ready().await.unwrap();
+        for id in [2, 3] {
+            ring.start(id).await;
+            ring.group(1).add_learner(NodeId(id)).await.unwrap();
+        }
+        ring.group(1)
+            .change_voters(&nodes([1, 2, 3]), false)
+            .await
+            .unwrap();
+        ring
+    }
+
+    fn group(&self, id: u64) -> &Group {
+        &self.nodes[&id].group
+    }
+
+    /// The process ends without a word; its disk stays.
+    async fn kill(&mut self, id: u64) -> (FaultDisk, Store) {
+        let node = self.nodes.remove(&id).unwrap();
+        self.directory.lock().remove(&NodeId(id));
+        node.server.abort();
+        let disk = node.disk.lose_power(id);
+        // What it still does no longer reaches the disk or anybody.
+        drop(node.raft.shutdown().await);
+        (disk, node.store)
+    }
+
+    /// Waits until one of these nodes leads, and everybody among them says so.
+    async fn leader_among(&self, ids: &[u64]) -> u64 {
+        let agreed = async {
+            loop {
+                let leaders: BTreeSet<_> = ids.iter().map(|id| self.group(*id).leader()).collect();
+                if let [Some(leader)] = leaders.iter().copied().collect::<Vec<_>>()[..]
+                    && ids.contains(&leader.0)
+                    && self.group(leader.0).is_leader()
+                {
+                    return leader.0;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, agreed)
+            .await
+            .expect("a leader")
+    }
+
+    /// Waits until every node has applied what the leader has.
+    async fn all_applied(&self, leader: u64) {
+        let position = self.group(leader).applied().unwrap();
+        for node in self.nodes.values() {
+            let mut applied = node.group.watch_applied();
+            let reached = applied.wait_for(|applied| *applied >= Some(position));
+            match tokio::time::timeout(PATIENCE, reached).await {
+                Ok(reached) => drop(reached.expect("the group runs")),
+                Err(_) => panic!("{position} does not arrive: {:?}", node.group.metrics()),
+            }
+        }
+    }
+
+    async fn stop(self) {
+        for node in self.nodes.into_values() {
+            node.raft.shutdown().await.unwrap();
+            node.server.abort();
+        }
+    }
+}
+
+fn nodes<const N: usize>(ids: [u64; N]) -> BTreeSet<NodeId> {
+    ids.map(NodeId).into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ring_of_one_grows_to_three_that_hold_the_same() {
+    let ring = Ring::of_three().await;
+    apply_range(ring.group(1), 0..200).await;
+    ring.all_applied(1).await;
+    let expect: Vec<_> = (0..200).map(command).collect();
+    for node in ring.nodes.values() {
+        assert_eq!(node.machine.commands(), expect);
+        assert_eq!(node.group.members().voters, nodes([1, 2, 3]));
+    }
+    ring.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_others_lead_when_the_leader_dies_and_it_comes_back_as_a_follower() {
+    let mut ring = Ring::of_three().await;
+    apply_range(ring.group(1), 0..50).await;
+    let (disk, store) = ring.kill(1).await;
+    let leader = ring.leader_among(&[2, 3]).await;
+    apply_range(ring.group(leader), 50..100).await;
+    ring.start_on(1, disk, store).await;
+    ring.all_applied(leader).await;
+    let expect: Vec<_> = (0..100).map(command).collect();
+    for node in ring.nodes.values() {
+        assert_eq!(node.machine.commands(), expect);
+    }
+    ring.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_behind_the_log_gets_the_rows_of_a_peer() {
+    let mut ring = Ring::default();
+    ring.start(1).await.group.initialize_single().await.unwrap();
+    ring.group(1).ready().await.unwrap();
+    apply_range(ring.group(1), 0..300).await;
+    let floor = ring.nodes[&1].machine.save().unwrap();
+    ring.group(1).raise_floor(floor).await.unwrap();
+    apply_range(ring.group(1), 300..310).await;
+    ring.start(2).await;
+    ring.group(1).add_learner(NodeId(2)).await.unwrap();
+    ring.all_applied(1).await;
+    let joined = &ring.nodes[&2];
+    assert!(joined.group.metrics().floor >= Some(floor));
+    let expect: Vec<_> = (0..310).map(command).collect();
+    assert_eq!(joined.machine.commands(), expect);
+    // What it got survives it.
+    let (disk, store) = ring.kill(2).await;
+    ring.start_on(2, disk, store).await;
+    apply_range(ring.group(1), 310..320).await;
+    ring.all_applied(1).await;
+    assert_eq!(ring.nodes[&2].machine.commands().len(), 320);
+    ring.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_goes_where_it_is_sent() {
+    let ring = Ring::of_three().await;
+    apply_range(ring.group(1), 0..20).await;
+    for target in [2, 3, 1] {
+        let from = ring.leader_among(&[1, 2, 3]).await;
+        ring.all_applied(from).await;
+        ring.group(from)
+            .transfer_leader(NodeId(target))
+            .await
+            .unwrap();
+        while ring.leader_among(&[1, 2, 3]).await != target {
+            tokio::task::yield_now().await;
+        }
+    }
+    ring.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_hands_over_can_leave() {
+    let ring = Ring::of_three().await;
+    apply_range(ring.group(1), 0..20).await;
+    ring.group(1).transfer_leader(NodeId(2)).await.unwrap();
+    while ring.leader_among(&[1, 2, 3]).await != 2 {
+        tokio::task::yield_now().await;
+    }
+    ring.group(2)
+        .change_voters(&nodes([2, 3]), false)
+        .await
+        .unwrap();
+    assert_eq!(ring.group(2).members().voters, nodes([2, 3]));
+    assert!(ring.group(2).members().learners.is_empty());
+    apply_range(ring.group(2), 20..40).await;
+    ring.nodes[&1].raft.close_group(GROUP).await.unwrap();
+    assert!(ring.nodes[&1].raft.group(GROUP).is_none());
+    ring.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_without_a_majority_acknowledges_nothing() {
+    let mut ring = Ring::of_three().await;
+    apply_range(ring.group(1), 0..10).await;
+    ring.kill(2).await;
+    ring.kill(3).await;
+    let proposed = ring.group(1).propose(command(10)).await;
+    if let Ok(mut proposal) = proposed {
+        let committed = tokio::time::timeout(Duration::from_secs(3), proposal.committed()).await;
+        assert!(!matches!(committed, Ok(Ok(_))), "acknowledged alone");
+    }
+    ring.stop().await;
+}
