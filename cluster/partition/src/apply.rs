@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use hashbrown::HashMap;
 use ringtail_proto::SiteId;
-use ringtail_raft::{Body, Committed, Floor, Machine, MachineError};
+use ringtail_raft::{Body, Committed, Floor, Machine, MachineError, SnapshotSink, SnapshotSource};
 use tracing::Instrument as _;
 
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
     partition::Partition,
     progress::Step,
     site_actor::Apply,
-    snapshot_contract::{SnapshotSink, SnapshotSource},
     snapshot_sink::StoreSink,
 };
 
@@ -35,16 +34,6 @@ pub(crate) struct PartitionMachine<M: SiteMachine> {
 impl<M: SiteMachine> PartitionMachine<M> {
     pub(crate) const fn new(partition: Arc<Partition<M>>) -> Self {
         Self { partition }
-    }
-
-    pub(crate) async fn snapshot(&self) -> Result<(Floor, Box<dyn SnapshotSource>), MachineError> {
-        let (floor, source) = self.partition.snapshot().await?;
-        Ok((floor, Box::new(source)))
-    }
-
-    pub(crate) async fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, MachineError> {
-        let sink = StoreSink::begin(self.partition.clone()).await?;
-        Ok(Box::new(sink))
     }
 
     async fn apply_entries(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, PartitionError> {
@@ -133,6 +122,16 @@ impl<M: SiteMachine> Machine for PartitionMachine<M> {
             self.partition.fail(&error);
             error.into()
         })
+    }
+
+    async fn snapshot(&self) -> Result<(Floor, Box<dyn SnapshotSource>), MachineError> {
+        let (floor, source) = self.partition.snapshot().await?;
+        Ok((floor, Box::new(source)))
+    }
+
+    async fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, MachineError> {
+        let sink = StoreSink::begin(self.partition.clone()).await?;
+        Ok(Box::new(sink))
     }
 }
 

@@ -38,7 +38,6 @@ mod site_actor;
 mod site_gauge;
 mod site_hashes;
 mod sites;
-mod snapshot_contract;
 mod snapshot_row;
 mod snapshot_sink;
 mod snapshot_source;

@@ -40,3 +40,22 @@ impl NodeState {
         self.sites_active_max.div_ceil(replicas)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_of_sites_follows_the_number_of_partitions() {
+        let options = PartitionOptions {
+            sites_active_max: 100,
+            ..PartitionOptions::default()
+        };
+        let slots = SlotTable::even(4).expect("four groups");
+        let node = NodeState::new(slots, &options);
+        for (replicas, expected) in [(0, 100), (1, 100), (3, 34), (4, 25), (2, 50)] {
+            node.set_replicas(replicas);
+            assert_eq!(node.sites_active_max(), expected);
+        }
+    }
+}

@@ -33,7 +33,7 @@ mod tests {
     fn pieces_name_their_row_and_sort_behind_it() {
         let row = &b"\x02row"[..];
         let pieces = [piece_key(row, 1), piece_key(row, 2), piece_key(row, 256)];
-        assert!(row < &pieces[0] && pieces.is_sorted());
+        assert!(*row < pieces[0][..] && pieces.is_sorted());
         assert!(pieces[2] < b"\x02row\x01"[..] && pieces[2] < b"\x02rox"[..]);
         let numbers = pieces.map(|piece| piece_of(&piece, row));
         assert_eq!(numbers, [Some(1), Some(2), Some(256)]);

@@ -5,15 +5,10 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use ringtail_checkpoint::{GroupSnapshot, RawRow};
-use ringtail_raft::MachineError;
+use ringtail_raft::{MachineError, SNAPSHOT_PART_BYTES_MAX, SnapshotPart, SnapshotSource};
 use tokio::task::spawn_blocking;
 
-use crate::{
-    Clock,
-    node_state::NodeState,
-    snapshot_contract::{SNAPSHOT_PART_BYTES_MAX, SnapshotPart, SnapshotSource},
-    snapshot_row::piece_key,
-};
+use crate::{Clock, node_state::NodeState, snapshot_row::piece_key};
 
 /// Reads a snapshot of the store in the order of its keys, no faster than the node may send.
 pub(crate) struct StoreSource {

@@ -1,189 +1,12 @@
 //! All partitions of a node over real Raft groups, the real log and the embedded store.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+mod support;
 
-use async_trait::async_trait;
-use bytes::{Buf, Bytes};
-use ringtail_checkpoint::{EmbeddedOptions, EmbeddedStore};
-use ringtail_log::{LocalDisk, LogOptions, SegmentLog};
-use ringtail_partition::{
-    ApplyAt, ArbiterSpawner, LogSource, PartitionOptions, Partitions, Seams, SiteChange,
-    SiteCondition, SiteMachine, SiteMachineError, SystemClock,
-};
-use ringtail_proto::{
-    GroupId, LogIndex, NodeId, RowReader, RowWrite, SiteId, SiteRow, Verdict,
-    stored::{EventBatch, PartitionEntry, SiteEvents, StoredEvent, partition_entry::Body},
-};
-use ringtail_raft::{Committed, MachineError, RaftNode, RaftOptions, read_entries};
-use ringtail_ring::SlotTable;
-
-const SITES: u64 = 40;
-
-/// Counts events; an event without a visitor makes it panic.
-struct Counter;
-
-#[derive(Default)]
-struct Count {
-    index: u64,
-    events: u64,
-    dirty_since: Option<LogIndex>,
-}
-
-impl SiteMachine for Counter {
-    type State = Count;
-    type View = u64;
-
-    fn load(&self, _: SiteId, rows: &dyn RowReader) -> Result<Count, SiteMachineError> {
-        Ok(match rows.get(SiteRow::Site)? {
-            None => Count::default(),
-            Some(mut row) => Count {
-                index: row.get_u64(),
-                events: row.get_u64(),
-                dirty_since: None,
-            },
-        })
-    }
-
-    fn applied(&self, state: &Count) -> LogIndex {
-        LogIndex(state.index)
-    }
-
-    fn apply(
-        &self,
-        state: &mut Count,
-        at: ApplyAt,
-        change: SiteChange<'_>,
-        _: &dyn RowReader,
-    ) -> Result<Vec<Verdict>, SiteMachineError> {
-        self.skip_poisoned(state, at);
-        let SiteChange::Events { events, .. } = change else {
-            return Ok(Vec::new());
-        };
-        state.events += events.events.len() as u64;
-        assert!(events.events.iter().all(|event| event.visitor > 0));
-        Ok(vec![Verdict::Accepted; events.events.len()])
-    }
-
-    fn skip_poisoned(&self, state: &mut Count, at: ApplyAt) {
-        state.index = at.index.0;
-        state.dirty_since.get_or_insert(at.index);
-    }
-
-    fn condition(&self, state: &Count) -> SiteCondition {
-        SiteCondition {
-            dirty_since: state.dirty_since,
-            ..SiteCondition::default()
-        }
-    }
-
-    fn checkpoint(
-        &self,
-        state: &mut Count,
-        _: &dyn RowReader,
-    ) -> Result<Vec<RowWrite>, SiteMachineError> {
-        state.dirty_since = None;
-        let bytes = [state.index.to_be_bytes(), state.events.to_be_bytes()].concat();
-        Ok(vec![RowWrite {
-            row: SiteRow::Site,
-            value: Some(Bytes::from(bytes)),
-        }])
-    }
-
-    fn view(&self, state: &Count) -> u64 {
-        state.events
-    }
-
-    fn roll_up(&self, _: SiteId, _: &dyn RowReader) -> Result<Vec<RowWrite>, SiteMachineError> {
-        Ok(Vec::new())
-    }
-
-    fn state_hash(&self, _: &Count, _: &dyn RowReader) -> Result<[u8; 32], SiteMachineError> {
-        Ok([0; 32])
-    }
-}
-
-struct RaftLog(Arc<SegmentLog>);
-
-#[async_trait]
-impl LogSource for RaftLog {
-    async fn read(
-        &self,
-        group: GroupId,
-        from: LogIndex,
-        to: LogIndex,
-        bytes_max: u64,
-    ) -> Result<Vec<Committed>, MachineError> {
-        let entries = read_entries(&self.0, group, from, to, bytes_max).await;
-        entries.map_err(MachineError::new)
-    }
-}
-
-struct Node {
-    raft: RaftNode,
-    partitions: Arc<Partitions<Counter>>,
-}
-
-impl Node {
-    async fn start(directory: &Path) -> Self {
-        let options = LogOptions::default();
-        let (log, _) =
-            SegmentLog::open(Arc::new(LocalDisk), &directory.join("log"), options).unwrap();
-        let raft = RaftNode::start(RaftOptions::new(NodeId(1)), log.clone()).unwrap();
-        let store = EmbeddedStore::open(&directory.join("store"), EmbeddedOptions::default());
-        let seams = Seams {
-            store: Arc::new(store.unwrap()),
-            log: Arc::new(RaftLog(log)),
-            clock: Arc::new(SystemClock::new()),
-            spawner: ArbiterSpawner::new(2).unwrap(),
-            node_log_bytes: Arc::default(),
-        };
-        let slots = SlotTable::even(4).unwrap();
-        let options = PartitionOptions::default();
-        let hosted: BTreeSet<_> = (1..=4).map(GroupId).collect();
-        let partitions = Partitions::open(&raft, slots, hosted.clone(), Counter, seams, options)
-            .await
-            .unwrap();
-        partitions.initialize_single(hosted).await.unwrap();
-        partitions.ready().await.unwrap();
-        Self { raft, partitions }
-    }
-
-    async fn submit(&self, site: u64, visitor: u64) -> Bytes {
-        let event = StoredEvent {
-            visitor,
-            ..StoredEvent::default()
-        };
-        let entry = PartitionEntry {
-            stamp_ms: 1_000 + visitor as i64,
-            body: Some(Body::Events(EventBatch {
-                sites: vec![SiteEvents {
-                    site,
-                    events: vec![event; 2],
-                    import: None,
-                }],
-                ..EventBatch::default()
-            })),
-        };
-        let group = self.partitions.slots().group_of(SiteId(site));
-        let group = self.partitions.group(group).unwrap();
-        let proposal = group.propose(entry.to_log()).await.unwrap();
-        proposal.applied().await.unwrap().reply
-    }
-
-    async fn counts(&self) -> Vec<u64> {
-        let mut counts = Vec::new();
-        for site in 1..=SITES {
-            counts.push(self.partitions.view(SiteId(site)).await.unwrap().view);
-        }
-        counts
-    }
-
-    async fn stop(self) {
-        self.partitions.shutdown().await.unwrap();
-        self.raft.shutdown().await.unwrap();
-    }
-}
+use ringtail_checkpoint::{CheckpointStore as _, EmbeddedOptions, EmbeddedStore};
+use ringtail_partition::PartitionError;
+use ringtail_proto::{ErrorKind, GroupId, RowReader as _, SiteId, SiteRow, Verdict};
+use support::{Node, SITES, groups};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_counts_restarts_and_goes_on_counting() {
@@ -261,8 +84,7 @@ async fn a_shutdown_that_runs_out_of_time_lets_go_of_everything() {
         .await
         .unwrap_err();
     node.raft.shutdown().await.unwrap();
-    let Node { raft, partitions } = node;
-    drop((raft, partitions));
+    drop(node);
     let store = directory.path().join("store");
     let released = async {
         while EmbeddedStore::open(&store, EmbeddedOptions::default()).is_err() {
@@ -275,4 +97,85 @@ async fn a_shutdown_that_runs_out_of_time_lets_go_of_everything() {
     let node = Node::start(directory.path()).await;
     assert_eq!(node.counts().await, vec![2; SITES as usize]);
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_closed_and_opened_while_the_node_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Node::start(directory.path()).await;
+    let partitions = &node.partitions;
+    for site in 1..=SITES {
+        node.submit(site, 1).await;
+    }
+    assert_eq!(partitions.hosted(), groups());
+    let group = GroupId(2);
+    let slots = partitions.slots().clone();
+    let (away, here): (Vec<_>, Vec<_>) = (1..=SITES)
+        .map(SiteId)
+        .partition(|site| slots.group_of(*site) == group);
+    for _ in 0..2 {
+        let closing = node.raft.close_group(group);
+        partitions
+            .close_replica(group, false, closing)
+            .await
+            .unwrap();
+        assert_eq!(
+            partitions.hosted(),
+            groups()
+                .into_iter()
+                .filter(|other| *other != group)
+                .collect()
+        );
+        assert_eq!(partitions.status().len(), 3);
+        let error = partitions.view(away[0]).await.err().unwrap();
+        assert!(
+            matches!(error, PartitionError::NotHere(GroupId(2))),
+            "{error}"
+        );
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(error.to_string(), "group 2 is not on this node");
+        let again = partitions
+            .close_replica(group, false, async { Ok(()) })
+            .await;
+        assert!(matches!(again, Err(PartitionError::NotHere(GroupId(2)))));
+        assert_eq!(partitions.view(here[0]).await.unwrap().view, 2);
+        let opened = partitions.open_replica(&node.raft, group).await.unwrap();
+        opened.ready().await.unwrap();
+        let status = partitions
+            .status()
+            .into_iter()
+            .find(|status| status.group == group)
+            .unwrap();
+        assert!(status.is_whole && status.is_leader);
+        assert_eq!(status.events, 0, "everything was written before");
+        assert_eq!(node.counts().await, vec![2; SITES as usize]);
+    }
+    // One that has left leaves nothing behind, and readers that are under way keep what they read.
+    let (gone, site) = (
+        GroupId(3),
+        here.iter()
+            .find(|site| slots.group_of(**site) == GroupId(3)),
+    );
+    partitions.checkpoint_site(*site.unwrap()).await.unwrap();
+    let view = partitions.view(*site.unwrap()).await.unwrap();
+    let closing = node.raft.close_group(gone);
+    partitions.close_replica(gone, true, closing).await.unwrap();
+    let rows = node
+        .store
+        .group(gone)
+        .unwrap()
+        .snapshot()
+        .rows_after(None, u64::MAX);
+    assert_eq!(rows.unwrap(), []);
+    assert!(view.reader.get(SiteRow::Site).unwrap().is_some());
+    drop(view);
+    assert_eq!(partitions.hosted().len(), 3);
+    // Opening what is open is nothing.
+    partitions.open_replica(&node.raft, group).await.unwrap();
+    node.submit(away[0].0, 2).await;
+    assert_eq!(partitions.view(away[0]).await.unwrap().view, 4);
+    partitions.shutdown().await.unwrap();
+    let late = partitions.open_replica(&node.raft, GroupId(7)).await;
+    assert!(matches!(late, Err(PartitionError::Stopping(GroupId(7)))));
+    node.raft.shutdown().await.unwrap();
 }

@@ -7,18 +7,16 @@ use futures::{FutureExt as _, future::join3};
 use proptest::prelude::*;
 use ringtail_checkpoint::{GroupBatch, GroupKey, GroupStore, StoreError};
 use ringtail_proto::{Generation, GroupId, HourStart, LogIndex, SiteId, SiteRow};
-use ringtail_raft::{Body, Floor, LogPosition, Machine as _};
+use ringtail_raft::{
+    Body, Floor, LogPosition, Machine as _, SNAPSHOT_PART_BYTES_MAX, SnapshotPart,
+};
 
 use super::{
     adding_machine::{PANIC, REFUSE, stored_ids},
     world::{GROUP, Process, TestEvent, World, add, run},
 };
 use crate::{
-    PartitionError, SiteError,
-    floor_row::FloorRow,
-    site_actor::Checkpoint,
-    snapshot_contract::{SNAPSHOT_PART_BYTES_MAX, SnapshotPart},
-    snapshot_row::piece_key,
+    PartitionError, SiteError, floor_row::FloorRow, site_actor::Checkpoint, snapshot_row::piece_key,
 };
 
 /// All parts that a replica sends, and the floor that it names.
