@@ -252,7 +252,7 @@ impl Rules<'_> {
     }
 
     /// Nothing may be lost with the node: it holds nothing any more, or, when forced, each of its groups keeps a
-    /// majority of the voters it has and of those it is to have.
+    /// majority whoever votes in it by now.
     fn can_be_missed(&self, id: NodeId, is_forced: bool) -> Result<(), MetadataError> {
         let placement = self.directory.placement();
         let holds = |group: GroupId, place: &GroupPlacement| match group {
@@ -267,8 +267,7 @@ impl Rules<'_> {
             return Ok(());
         };
         for (group, place) in &held {
-            self.keeps_majority(id, **group, &place.voters)?;
-            self.keeps_majority(id, **group, &place.target)?;
+            self.keeps_majority(id, **group, place)?;
         }
         if is_forced {
             return Ok(());
@@ -280,26 +279,38 @@ impl Rules<'_> {
         })
     }
 
+    /// The voters are those of before a move, or they include the target and perhaps some of before. The worst of the
+    /// latter: of those of before only the ones that are gone.
     fn keeps_majority(
         &self,
         leaving: NodeId,
         group: GroupId,
-        voters: &[NodeId],
+        place: &GroupPlacement,
     ) -> Result<(), MetadataError> {
-        let is_there = |voter: &&NodeId| {
-            let node = self.directory.node(**voter);
-            **voter != leaving && node.is_some_and(|node| node.is_member())
-        };
-        let remaining = voters.iter().filter(is_there).count();
-        if !voters.contains(&leaving) || remaining * 2 > voters.len() {
-            return Ok(());
+        if place.is_diverted {
+            let node = leaving;
+            return Err(MetadataError::GroupDiverted { node, group });
         }
-        Err(MetadataError::QuorumLost {
-            node: leaving,
-            group,
-            remaining: remaining as u32,
-            voters: voters.len() as u32,
-        })
+        let is_gone = |id: &NodeId| {
+            let node = self.directory.node(*id);
+            *id == leaving || node.is_none_or(|node| !node.is_member())
+        };
+        let target = set_of(&place.target);
+        let before = set_of(&place.voters);
+        let gone = before.iter().filter(|id| is_gone(id)).copied();
+        let worst = target.iter().copied().chain(gone).collect();
+        for voters in [before, target, worst] {
+            let remaining = voters.iter().filter(|id| !is_gone(id)).count();
+            if voters.contains(&leaving) && 2 * remaining <= voters.len() {
+                return Err(MetadataError::QuorumLost {
+                    node: leaving,
+                    group,
+                    remaining: remaining as u32,
+                    voters: voters.len() as u32,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Room in the list of nodes that left; ids of forgotten ones stay taken.
@@ -393,7 +404,7 @@ impl Rules<'_> {
         if place.target == target {
             return Decision::unchanged(Outcome::Done);
         }
-        Decision::placement(group, place.moved_to(target))
+        Decision::placement(group, place.moved_to(group, target))
     }
 
     pub(crate) fn settle_group(

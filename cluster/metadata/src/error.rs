@@ -250,6 +250,16 @@ pub enum MetadataError {
         /// Voters of the group.
         voters: u32,
     },
+    /// Nobody but its leader knows who votes in the group by now.
+    #[error(
+        "group {group} was sent elsewhere on its way and may need node {node}; wait until it has arrived"
+    )]
+    GroupDiverted {
+        /// The node.
+        node: NodeId,
+        /// The group.
+        group: GroupId,
+    },
     /// More replicas than there are nodes for them.
     #[error("{replicas} replicas need as many active nodes, there are {nodes}")]
     TooFewNodes {
@@ -299,6 +309,7 @@ impl MetadataError {
             | Self::LastActiveNode { .. }
             | Self::NodeHoldsGroups { .. }
             | Self::QuorumLost { .. }
+            | Self::GroupDiverted { .. }
             | Self::TooFewNodes { .. }
             | Self::NodeNotActive { .. }
             | Self::MoveOutdated { .. } => ErrorKind::Conflict,

@@ -21,6 +21,8 @@ pub struct GroupPlacement {
     pub voters: Vec<NodeId>,
     /// Counts the moves, so that word of an earlier one's end is told from this one's.
     pub revision: u64,
+    /// True when the group was sent elsewhere before it had arrived: nobody but its leader knows who votes by now.
+    pub is_diverted: bool,
 }
 
 impl GroupPlacement {
@@ -32,6 +34,7 @@ impl GroupPlacement {
             hosts: vec![node],
             voters: vec![node],
             revision: 0,
+            is_diverted: false,
         }
     }
 
@@ -46,7 +49,7 @@ impl GroupPlacement {
 
     /// The same group on its way to another target. Whoever was to hold it before may hold it already.
     #[must_use]
-    pub(crate) fn moved_to(&self, target: Vec<NodeId>) -> Self {
+    pub(crate) fn moved_to(&self, group: GroupId, target: Vec<NodeId>) -> Self {
         let mut hosts = set_of(&self.hosts);
         hosts.extend(&target);
         Self {
@@ -54,6 +57,7 @@ impl GroupPlacement {
             hosts: hosts.into_iter().collect(),
             voters: self.voters.clone(),
             revision: self.revision + 1,
+            is_diverted: !self.is_settled(group),
         }
     }
 
@@ -66,6 +70,7 @@ impl GroupPlacement {
             hosts: voters.clone(),
             voters,
             revision: self.revision,
+            is_diverted: false,
         }
     }
 

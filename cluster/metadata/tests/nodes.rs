@@ -426,9 +426,22 @@ fn a_node_in_the_middle_of_a_move_is_missed_by_either_side() {
     replica.run(move_group(5, &[1, 2, 3])).unwrap();
     assert_eq!(place(&replica, 5).hosts, ids(&[1, 2, 3, 4]));
     assert!(!place(&replica, 5).is_settled(GroupId(5)));
-    let holds = "node 4 still holds 1 groups, group 5 among them; drain it first";
-    refused(&mut replica, &[(set(4, NodeState::Left), holds)]);
+    let unclear =
+        "group 5 was sent elsewhere on its way and may need node 4; wait until it has arrived";
+    refused(
+        &mut replica,
+        &[
+            (set(4, NodeState::Left), unclear),
+            (remove_by_force(4), unclear),
+        ],
+    );
     replica.run(settle(5, 3, &[1, 2, 3])).unwrap();
+    // From three to one: in between, two may vote, and each of them is needed.
+    replica.run(move_group(5, &[4])).unwrap();
+    let quorum = "without node 1, 1 of 2 voters of group 5 would be left, fewer than a majority";
+    refused(&mut replica, &[(remove_by_force(1), quorum)]);
+    replica.run(move_group(5, &[1, 2, 3])).unwrap();
+    replica.run(settle(5, 5, &[1, 2, 3])).unwrap();
     replica.run(set(4, NodeState::Left)).unwrap();
 }
 
