@@ -55,7 +55,8 @@ pub use membership::{Description, NewNode};
 pub use metadata::{Actor, DEADLINE, ENTRY_BYTES_MAX, Metadata, NewKey, Seams};
 pub use node::{Node, NodeAddresses, NodeState};
 pub use placement_map::{METADATA_GROUP, PlacementMap};
-pub use ring_link::{Channels, RingLink};
+pub use ring_link::RingLink;
+pub use ringtail_raft::Channels;
 pub use settings::{SettingsPush, settings_of};
 pub use site::{Goal, GoalCondition, GoalId, OptionsChange, Site, SiteOptions};
 pub use validate::{

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use ringtail_checkpoint::{CheckpointStore, GroupBatch, GroupSnapshot, GroupStore};
 use ringtail_proto::{GroupId, LogIndex, UnixMillis};
-use ringtail_raft::{Body, Committed, Floor, LogPosition, Machine, MachineError};
+use ringtail_raft::{
+    Body, Committed, Floor, LogPosition, Machine, MachineError, SnapshotSink, SnapshotSource,
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -302,6 +304,15 @@ impl Machine for MetadataMachine {
         metrics::counter!("ringtail_metadata_entries_total").increment(count);
         metrics::gauge!("ringtail_metadata_sites").set(self.shared.directory.site_count() as f64);
         Ok(replies)
+    }
+
+    async fn snapshot(&self) -> Result<(Floor, Box<dyn SnapshotSource>), MachineError> {
+        let (floor, source) = self.rows_now();
+        Ok((floor, Box::new(source)))
+    }
+
+    async fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, MachineError> {
+        Ok(Box::new(self.replace().await?))
     }
 }
 

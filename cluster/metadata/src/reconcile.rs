@@ -10,6 +10,7 @@ mod drain;
 mod keeper;
 mod observed;
 mod plan;
+mod raft_group;
 mod reconciler;
 mod step;
 

@@ -7,7 +7,7 @@
 //! | invalid argument | not an entry that this ring takes; nothing was written |
 //! | anything else | the entry may still be carried out |
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,15 +17,13 @@ use ringtail_proto::{
         ProposeReply, ProposeRequest, ReadIndexReply, ReadIndexRequest, ring_client::RingClient,
     },
 };
+use ringtail_raft::Channels;
 use tonic::{Code, Request, Status, transport::Channel};
 
 use crate::{
     LeaderLink, LinkError, Metadata, MetadataError, Written, leader_link::no_way_to,
     metadata::ENTRY_BYTES_MAX,
 };
-
-/// The channel to a node; none while there is no connection.
-pub type Channels = Arc<dyn Fn(NodeId) -> Option<Channel> + Send + Sync>;
 
 /// How long the leader may take; the metadata's own deadline is longer, so that there is time for another try.
 const ANSWER_MS_MAX: Duration = Duration::from_millis(4_000);
@@ -41,7 +39,7 @@ pub struct RingLink {
 impl RingLink {
     /// A link over these connections.
     #[must_use]
-    pub const fn new(channels: Channels) -> Self {
+    pub fn new(channels: Channels) -> Self {
         Self { channels }
     }
 

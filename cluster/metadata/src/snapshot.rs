@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use ringtail_checkpoint::{GroupReplacement, GroupSnapshot, RawRow};
-use ringtail_raft::{Floor, MachineError};
+use ringtail_checkpoint::{GroupReplacement, GroupSnapshot};
+use ringtail_raft::{
+    Floor, MachineError, SNAPSHOT_PART_BYTES_MAX, SnapshotPart, SnapshotSink, SnapshotSource,
+};
 use tokio::task::spawn_blocking;
 
 use crate::{
     METADATA_GROUP, MetadataError, MetadataMachine,
     machine::{Applying, Shared},
 };
-
-/// Bytes of rows in one part.
-const PART_BYTES_MAX: u64 = 1 << 20;
 
 /// The rows as they were at one position.
 pub(crate) struct Source {
@@ -54,27 +54,29 @@ impl MetadataMachine {
     }
 }
 
-impl Source {
-    /// The next rows by key; empty after the last.
-    pub(crate) async fn next_rows(&mut self) -> Result<Vec<RawRow>, MachineError> {
+#[async_trait]
+impl SnapshotSource for Source {
+    async fn next(&mut self) -> Result<Option<SnapshotPart>, MachineError> {
         let (snapshot, last) = (Arc::clone(&self.rows), self.last.clone());
         let read = move || {
-            let rows = snapshot.rows_after(last.as_deref(), PART_BYTES_MAX);
+            let rows = snapshot.rows_after(last.as_deref(), SNAPSHOT_PART_BYTES_MAX as u64);
             rows.map_err(MetadataError::storage)
         };
         let rows = blocking(read).await?;
-        if let Some((key, _)) = rows.last() {
-            self.last = Some(key.clone());
-        }
-        Ok(rows)
+        let Some((key, _)) = rows.last() else {
+            return Ok(None);
+        };
+        self.last = Some(key.clone());
+        Ok(Some(SnapshotPart { rows }))
     }
 }
 
-impl Sink {
-    pub(crate) async fn put_rows(&mut self, rows: Vec<RawRow>) -> Result<(), MachineError> {
+#[async_trait]
+impl SnapshotSink for Sink {
+    async fn put(&mut self, part: SnapshotPart) -> Result<(), MachineError> {
         let mut replacement = self.replacement.take().ok_or_else(given_up)?;
         let put = move || {
-            replacement.put(rows).map_err(MetadataError::storage)?;
+            replacement.put(part.rows).map_err(MetadataError::storage)?;
             Ok(replacement)
         };
         self.replacement = Some(blocking(put).await?);
@@ -82,7 +84,7 @@ impl Sink {
     }
 
     /// Puts the rows in place, then shows readers the state that they hold, whole.
-    pub(crate) async fn finish_rows(mut self) -> Result<Floor, MachineError> {
+    async fn finish(mut self: Box<Self>) -> Result<Floor, MachineError> {
         let replacement = self.replacement.take().ok_or_else(given_up)?;
         let shared = Arc::clone(&self.shared);
         let finish = move || {

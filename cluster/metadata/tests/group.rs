@@ -21,7 +21,7 @@ use ringtail_metadata::{
     MetadataMachine, NewKey, Outcome, Scope, Seams,
 };
 use ringtail_proto::{ErrorKind, GroupId, NodeId, SiteId, UnixMillis};
-use ringtail_raft::{Group, RaftNode, RaftOptions};
+use ringtail_raft::{Group, Peering, RaftNode, RaftOptions};
 
 struct FixedSeams(AtomicU8);
 
@@ -50,7 +50,7 @@ impl Node {
         std::fs::create_dir_all(&log_directory).unwrap();
         let options = LogOptions::default();
         let (log, _) = SegmentLog::open(Arc::new(LocalDisk), &log_directory, options).unwrap();
-        let raft = RaftNode::start(RaftOptions::new(NodeId(1)), log).unwrap();
+        let raft = RaftNode::start(RaftOptions::new(NodeId(1)), log, Peering::none()).unwrap();
         let machine = MetadataMachine::open(store.clone()).unwrap();
         let machine = Arc::new(machine);
         let group = raft.open_group(GroupId(0), machine.clone()).await.unwrap();
