@@ -66,9 +66,13 @@ pub(crate) struct Outage {
 }
 
 impl Outage {
-    /// An entry failed, and will be tried again. Returns the failures before it.
-    pub(crate) fn failed(&mut self, now: Instant) -> u32 {
-        self.since.get_or_insert(now);
+    /// An attempt failed. Returns the failures before it.
+    ///
+    /// Only live events begin an outage: they end up in the spool, and what is in the spool finds out when it is over.
+    pub(crate) fn failed(&mut self, kind: EntryKind, now: Instant) -> u32 {
+        if kind == EntryKind::Live {
+            self.since.get_or_insert(now);
+        }
         let failures = self.failures;
         self.failures = failures.saturating_add(1);
         failures
@@ -92,15 +96,18 @@ mod tests {
 
     #[test]
     fn during_an_outage_nobody_waits_longer_than_the_first() {
-        let (begin, wait) = (Instant::now(), Duration::from_millis(1_500));
+        let wait = Duration::from_millis(1_500);
+        let begin = Instant::now() + wait;
         let later = begin + Duration::from_millis(900);
         let mut outage = Outage::default();
         assert_eq!(outage.deadline(later, wait), later + wait);
-        assert_eq!(outage.failed(begin), 0);
-        assert_eq!(outage.failed(later), 1);
+        assert_eq!(outage.failed(EntryKind::Command, begin - wait), 0);
+        assert_eq!(outage.deadline(later, wait), later + wait);
+        assert_eq!(outage.failed(EntryKind::Live, begin), 1);
+        assert_eq!(outage.failed(EntryKind::Live, later), 2);
         assert_eq!(outage.deadline(later, wait), begin + wait);
         outage.end();
-        assert_eq!(outage.failed(later), 0);
+        assert_eq!(outage.failed(EntryKind::Live, later), 0);
         assert_eq!(outage.deadline(later, wait), later + wait);
     }
 }

@@ -69,7 +69,7 @@ impl Default for RouterOptions {
             forward_entries_max: 512,
             forward_bytes_max: 64 << 20,
             breaker_failures_max: 3,
-            breaker_open_ms: 500,
+            breaker_open_ms: 250,
             spool_files_max: 100_000,
             spool_bytes_max: 1 << 30,
             spool_copies_bytes_max: 1 << 30,

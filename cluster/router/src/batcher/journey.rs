@@ -46,7 +46,6 @@ impl Batcher {
         }
         let draft = self.next_draft()?;
         let entry = draft.encode(self.seams.group, self.seams.clock.now());
-        self.seams.metrics.proposed(entry.events, entry.bytes.len());
         self.pipeline.begin(entry.kind);
         self.number += 1;
         let (now, wait) = (Instant::now(), self.quorum_wait());
@@ -108,6 +107,8 @@ impl Batcher {
         match (leader, &self.log) {
             (Leader::Here, Some(log)) => {
                 self.stamp = self.next_stamp(log.as_ref());
+                let metrics = &self.seams.metrics;
+                metrics.proposed(entry.events, entry.bytes.len());
                 log.propose(entry.bytes.stamped(self.stamp))
             }
             (Leader::Peer(node), _) if entry.kind.may_travel() => {
@@ -212,7 +213,7 @@ impl Batcher {
             return;
         };
         let now = Instant::now();
-        let failures = self.outage.failed(now);
+        let failures = self.outage.failed(journey.entry.kind, now);
         if journey.deadline <= now {
             self.give_up(journey, error, context);
             return;

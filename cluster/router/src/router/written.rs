@@ -27,7 +27,7 @@ impl Router {
         group: GroupId,
         entry: Bytes,
     ) -> Result<EntrySubmission, RouteError> {
-        self.inner.gate.check_events()?;
+        self.inner.gate.check_commands()?;
         let lane = self.lane(group)?;
         let leader = lane.leadership.leader();
         if leader != Leader::Here {
@@ -35,6 +35,9 @@ impl Router {
             return Err(RouteError::NotLeader { group, leader });
         }
         let events = self.check_entry(group, &entry)?;
+        if events > 0 {
+            self.inner.gate.check_events()?;
+        }
         self.submit_written(group, entry, events, EntryKind::Peer)
     }
 

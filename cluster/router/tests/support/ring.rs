@@ -15,6 +15,7 @@ use ringtail_log::FaultDisk;
 use ringtail_proto::{
     GroupId, NodeId, SiteId, UnixMillis, Verdict,
     stored::{PartitionEntry, partition_entry::Body},
+    wire::peer::events_client::EventsClient,
 };
 use ringtail_ring::SlotTable;
 use ringtail_router::{
@@ -48,6 +49,11 @@ struct GroupState {
     has_quorum: bool,
     /// So many of the next entries commit without anybody being told.
     doubts: usize,
+    /// Entries in the leader's log that no quorum has yet.
+    pending: Vec<(u64, PartitionEntry)>,
+    /// What became of entries, by number.
+    results: BTreeMap<u64, Result<Bytes, RouteError>>,
+    next_number: u64,
     entries: Vec<PartitionEntry>,
     accepted: BTreeSet<u128>,
     duplicates: usize,
@@ -72,7 +78,20 @@ impl FakeGroup {
     /// Makes a node lead, or none, and lets everybody know.
     pub(crate) fn lead(&self, leader: Option<u64>) {
         let leader = leader.map(NodeId);
-        self.state.lock().leader = leader;
+        {
+            let mut state = self.state.lock();
+            let group = self.group;
+            // What no quorum had may be in the log of the next leader, or not.
+            for (number, entry) in std::mem::take(&mut state.pending) {
+                if number % 2 == 0 {
+                    state.apply(&entry);
+                }
+                let message = "the leader changed".to_owned();
+                let doubt = RouteError::InDoubt { group, message };
+                state.results.insert(number, Err(doubt));
+            }
+            state.leader = leader;
+        }
         self.changes.send_modify(|changes| *changes += 1);
         for (node, belief) in &self.beliefs {
             belief.send_replace(match leader {
@@ -89,7 +108,11 @@ impl FakeGroup {
     }
 
     pub(crate) fn set_quorum(&self, has_quorum: bool) {
-        self.state.lock().has_quorum = has_quorum;
+        {
+            let mut state = self.state.lock();
+            state.has_quorum = has_quorum;
+            state.settle(self.group);
+        }
         self.changes.send_modify(|changes| *changes += 1);
     }
 
@@ -111,29 +134,59 @@ impl FakeGroup {
         self.state.lock().entries.len()
     }
 
-    /// What becomes of an entry at this node; none while it hangs for want of a quorum.
-    fn decide(&self, node: NodeId, entry: &PartitionEntry) -> Option<Result<Bytes, RouteError>> {
-        let group = self.group;
+    /// Puts an entry in line at this node.
+    fn propose(&self, node: NodeId, entry: PartitionEntry) -> u64 {
         let mut state = self.state.lock();
-        if state.leader != Some(node) {
-            let leader = state.leader;
-            return Some(Err(RouteError::NotLeader { group, leader }));
+        let number = state.next_number;
+        state.next_number += 1;
+        if state.leader == Some(node) {
+            state.pending.push((number, entry));
+            state.settle(self.group);
+        } else {
+            let (group, leader) = (self.group, state.leader);
+            let refusal = RouteError::NotLeader { group, leader };
+            state.results.insert(number, Err(refusal));
         }
-        if !state.has_quorum {
-            return None;
+        number
+    }
+
+    fn stamp(&self) -> UnixMillis {
+        let state = self.state.lock();
+        UnixMillis(state.entries.last().map_or(0, |entry| entry.stamp_ms))
+    }
+}
+
+impl GroupState {
+    /// Commits and applies what is in line, in order, if there is a quorum.
+    fn settle(&mut self, group: GroupId) {
+        if !self.has_quorum {
+            return;
         }
-        let last = state.entries.last().map_or(0, |entry| entry.stamp_ms);
+        for (number, entry) in std::mem::take(&mut self.pending) {
+            let reply = self.apply(&entry);
+            let is_doubtful = self.doubts > 0;
+            self.doubts = self.doubts.saturating_sub(1);
+            let message = "the leader stepped down".to_owned();
+            let result = match is_doubtful {
+                true => Err(RouteError::InDoubt { group, message }),
+                false => Ok(reply),
+            };
+            self.results.insert(number, result);
+        }
+    }
+
+    fn apply(&mut self, entry: &PartitionEntry) -> Bytes {
+        let last = self.entries.last().map_or(0, |entry| entry.stamp_ms);
         assert!(
             entry.stamp_ms >= last && entry.stamp_ms > 0,
             "the stamp fell"
         );
-        state.entries.push(entry.clone());
+        self.entries.push(entry.clone());
         let mut reply = Vec::new();
         if let Some(Body::Events(batch)) = &entry.body {
             for event in batch.sites.iter().flat_map(|site| &site.events) {
-                let id = u128::from(event.id_low);
-                let is_new = state.accepted.insert(id);
-                state.duplicates += usize::from(!is_new);
+                let is_new = self.accepted.insert(u128::from(event.id_low));
+                self.duplicates += usize::from(!is_new);
                 let verdict = match is_new {
                     true => Verdict::Accepted,
                     false => Verdict::Duplicate,
@@ -141,17 +194,7 @@ impl FakeGroup {
                 reply.push(verdict.code());
             }
         }
-        if state.doubts > 0 {
-            state.doubts -= 1;
-            let message = "the leader stepped down".to_owned();
-            return Some(Err(RouteError::InDoubt { group, message }));
-        }
-        Some(Ok(reply.into()))
-    }
-
-    fn stamp(&self) -> UnixMillis {
-        let state = self.state.lock();
-        UnixMillis(state.entries.last().map_or(0, |entry| entry.stamp_ms))
+        reply.into()
     }
 }
 
@@ -162,18 +205,18 @@ struct FakeReplica {
 }
 
 struct FakeProposal {
-    node: NodeId,
     group: Arc<FakeGroup>,
-    entry: PartitionEntry,
+    number: u64,
     reply: Option<Bytes>,
 }
 
 impl ReplicatedLog for FakeReplica {
     fn propose(&self, entry: Bytes) -> BoxFuture<'static, Result<Box<dyn Proposed>, RouteError>> {
         let proposal = FakeProposal {
-            node: self.node,
+            number: self
+                .group
+                .propose(self.node, PartitionEntry::from_log(entry).unwrap()),
             group: Arc::clone(&self.group),
-            entry: PartitionEntry::from_log(entry).unwrap(),
             reply: None,
         };
         async { Ok(Box::new(proposal) as Box<dyn Proposed>) }.boxed()
@@ -190,8 +233,9 @@ impl Proposed for FakeProposal {
             let mut changes = self.group.changes.subscribe();
             loop {
                 changes.borrow_and_update();
-                if let Some(decided) = self.group.decide(self.node, &self.entry) {
-                    self.reply = Some(decided?);
+                let result = self.group.state.lock().results.remove(&self.number);
+                if let Some(result) = result {
+                    self.reply = Some(result?);
                     return Ok(());
                 }
                 changes.changed().await.unwrap();
@@ -249,6 +293,10 @@ impl Wire {
             }
         });
         wire
+    }
+
+    pub(crate) fn client(&self) -> EventsClient<Channel> {
+        EventsClient::new(self.channel.clone())
     }
 
     pub(crate) fn set_cut(&self, is_cut: bool) {
@@ -438,6 +486,19 @@ impl Ring {
             assert!(node.router.shutdown(Duration::from_secs(10)).await);
             assert_eq!(node.router.bytes_in_flight(), 0);
         }
+    }
+}
+
+/// A choice that looks random, from a seed.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
     }
 }
 
