@@ -118,8 +118,11 @@ impl<M: SiteMachine> Machine for PartitionMachine<M> {
         let span = tracing::debug_span!("aggregate", %group, entries = entries.len());
         let result = self.apply_entries(entries).instrument(span).await;
         result.map_err(|error| {
-            tracing::error!(%group, %error, "aggregate: the partition stops");
-            self.partition.fail(&error);
+            // One that leaves the node in order has not failed.
+            if !matches!(error, PartitionError::NotHere(_)) {
+                tracing::error!(%group, %error, "aggregate: the partition stops");
+                self.partition.fail(&error);
+            }
             error.into()
         })
     }

@@ -520,8 +520,8 @@ enum Step {
     Apply(usize),
     /// Time passes, then a round of duties.
     Duties(u64),
-    /// Its rows go to a new replica, which takes its place.
-    Snapshot,
+    /// Its rows go to another replica, which has applied so many entries and written some of them, and takes its place.
+    Snapshot(u64),
     /// Power is lost; of what was not persisted this much survives.
     Crash(usize),
 }
@@ -530,7 +530,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (1..7_usize).prop_map(Step::Apply),
         3 => (0..30_u64).prop_map(Step::Duties),
-        2 => Just(Step::Snapshot),
+        2 => (0..12_u64).prop_map(Step::Snapshot),
         1 => (0..6_usize).prop_map(Step::Crash),
     ]
 }
@@ -564,15 +564,25 @@ async fn check_life(entries: Vec<Vec<(u64, u64, u32)>>, steps: Vec<Step>) {
                 world.pass(ms);
                 process.duties().await;
             }
-            Step::Snapshot if process.partition.is_whole() => {
-                let other = joiner(&world);
-                let joined = other.start().await;
+            Step::Snapshot(lag) if process.partition.is_whole() => {
+                let other = joiner(&whole);
+                other.log.copy(&whole.log);
+                let joined = other.start_unapplied().await;
+                let floor = process.partition.floor();
+                let upto = floor.map_or(0, |floor| floor.position.index.0).min(lag);
+                for entry in other.log.after(0).into_iter().take(upto as usize) {
+                    if entry.position.index.0 == upto.div_ceil(2) {
+                        other.pass(20);
+                        joined.duties().await;
+                    }
+                    joined.raft.apply(vec![entry]).await.unwrap();
+                }
                 let floor = transfer(&process, &joined).await;
                 other.log.copy(&world.log);
                 other.log.floor.store(floor, Ordering::Relaxed);
                 (world, process) = (other, joined);
             }
-            Step::Snapshot => {}
+            Step::Snapshot(_) => {}
             Step::Crash(kept) => {
                 process.kill().await;
                 world.memory.crash(kept);
@@ -619,6 +629,9 @@ fn a_group_that_is_gone_lets_nobody_in() {
         let entered = process.partition.enter().await.map(drop);
         assert!(matches!(entered, Err(PartitionError::NotHere(GroupId(1)))));
         assert!(process.duties.run_once(false).await.is_err());
+        let late = world.log.append_events(&[add(1, 2)]);
+        assert!(process.raft.apply(vec![late]).await.is_err());
         assert_eq!(process.partition.sites.len(), 0);
+        assert!(process.node.failure.wait().now_or_never().is_none());
     });
 }
