@@ -9,6 +9,8 @@
 //! Promises:
 //! - An entry counts as applied only after every site in it has answered; a site takes each entry once.
 //! - A floor on disk never claims an entry that the rows on disk do not hold.
+//! - A replica that gets a peer's rows takes all of them over at once or stays what it was; one that has nothing yet
+//!   answers nothing.
 //! - An entry that one site cannot apply is skipped for that site, alike on every replica; nothing else is lost.
 
 mod apply;

@@ -1,7 +1,8 @@
 //! Where derived state rests: rows of a group's sites and of the group itself, changed by atomic batches.
 //!
 //! Place in the flow: *checkpoint*. A partition's duties give it one batch per site, then one [`CheckpointStore::persist`];
-//! queries and loading sites read from snapshots. Every replica keeps the rows of its groups here.
+//! queries and loading sites read from snapshots. Every replica keeps the rows of its groups here; all rows of a group
+//! can be sent to a peer, replaced by a peer's, or removed.
 //!
 //! It deliberately knows nothing of what the rows mean: each value begins with a version byte of its owner. It neither
 //! decides when to persist nor runs anything in the background of its own.
