@@ -1,0 +1,164 @@
+//! Where other nodes come in.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use futures::Stream;
+use ringtail_proto::NodeId;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Extensions, Request, Status};
+
+use crate::{NodeCredentials, PeerError, PeerInfo, PeerStream, error::certificate, tls};
+
+/// Time for a handshake.
+const HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Handshakes at once.
+const HANDSHAKES_MAX: usize = 64;
+/// Connections that wait for the server.
+const CONNECTIONS_WAITING_MAX: usize = 64;
+/// Pause after the system could not give a connection, e.g. for want of files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts connections and finds out who calls.
+pub struct PeerListener {
+    address: SocketAddr,
+    streams: mpsc::Receiver<io::Result<PeerStream>>,
+    accepting: JoinHandle<()>,
+}
+
+impl PeerListener {
+    /// Starts to accept. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the socket or the certificate cannot be used.
+    pub fn start(
+        socket: std::net::TcpListener,
+        credentials: &NodeCredentials,
+    ) -> Result<Self, PeerError> {
+        socket.set_nonblocking(true).map_err(certificate)?;
+        let listener = TcpListener::from_std(socket).map_err(certificate)?;
+        let address = listener.local_addr().map_err(certificate)?;
+        let door = Door {
+            acceptor: TlsAcceptor::from(tls::server(credentials)?),
+            cluster: credentials.identity().cluster,
+        };
+        let (accepted, streams) = mpsc::channel(CONNECTIONS_WAITING_MAX);
+        Ok(Self {
+            address,
+            streams,
+            accepting: tokio::spawn(accept(listener, Arc::new(door), accepted)),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The connections, for a server.
+    pub fn into_stream(self) -> impl Stream<Item = io::Result<PeerStream>> {
+        let accepting = self.accepting;
+        let guard = AbortOnDrop(accepting);
+        futures::StreamExt::map(ReceiverStream::new(self.streams), move |stream| {
+            let _accepting = &guard;
+            stream
+        })
+    }
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The calling node.
+///
+/// # Errors
+/// When the caller showed no certificate of the ring.
+pub fn caller<T>(request: &Request<T>) -> Result<NodeId, Status> {
+    caller_in(request.extensions())
+}
+
+fn caller_in(extensions: &Extensions) -> Result<NodeId, Status> {
+    let info = extensions.get::<PeerInfo>();
+    let identity = info.and_then(|info| info.identity);
+    identity
+        .map(|identity| identity.node)
+        .ok_or_else(|| Status::unauthenticated("a certificate of the ring is needed"))
+}
+
+struct Door {
+    acceptor: TlsAcceptor,
+    cluster: u128,
+}
+
+async fn accept(
+    listener: TcpListener,
+    door: Arc<Door>,
+    accepted: mpsc::Sender<io::Result<PeerStream>>,
+) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    while let Ok(permit) = handshakes.clone().acquire_owned().await {
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                tracing::warn!(%error, "no connection from a peer");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (door, accepted) = (door.clone(), accepted.clone());
+        tokio::spawn(async move {
+            match door.let_in(socket).await {
+                // The server has gone when nobody takes it.
+                Ok(stream) => drop(accepted.send(Ok(stream)).await),
+                Err(reason) => {
+                    metrics::counter!("ringtail_peer_connections_refused_total").increment(1);
+                    tracing::warn!(reason, "connection refused");
+                }
+            }
+            drop(permit);
+        });
+    }
+}
+
+impl Door {
+    async fn let_in(&self, socket: TcpStream) -> Result<PeerStream, String> {
+        let from = socket
+            .peer_addr()
+            .map_or("?".to_owned(), |address| address.to_string());
+        socket
+            .set_nodelay(true)
+            .map_err(|error| error.to_string())?;
+        let shaken = timeout(HANDSHAKE_WAIT_MAX, self.acceptor.accept(socket)).await;
+        let stream = match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(format!("{from}: {error}")),
+            Err(_elapsed) => return Err(format!("{from}: no handshake in time")),
+        };
+        let (_, session) = stream.get_ref();
+        let presented = session.peer_certificates().and_then(<[_]>::first);
+        let identity = match presented {
+            None => None,
+            Some(presented) => {
+                let identity = tls::identity_of(presented)
+                    .ok_or_else(|| format!("{from}: its certificate names no node"))?;
+                if identity.cluster != self.cluster {
+                    return Err(format!("{from} is {}, of another ring", identity.name()));
+                }
+                Some(identity)
+            }
+        };
+        Ok(PeerStream::new(stream, PeerInfo { identity }))
+    }
+}
