@@ -14,6 +14,8 @@ const MARKER: &str = "format";
 const MARKER_NEW: &str = "format.new";
 /// The engine's own directory.
 const ENGINE: &str = "engine";
+/// Where the engine keeps its keyspaces, a folder each.
+const ENGINE_KEYSPACES: &str = "keyspaces";
 /// The engine's file that says it was made completely; nothing was ever stored before it is there.
 const ENGINE_COMPLETE: &str = "version";
 
@@ -50,6 +52,13 @@ pub(super) fn mark_replaceable(path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     write_marker(path, FORMAT_REPLACEABLE).map_err(|error| io_error(&error))
+}
+
+/// Makes the names of new keyspaces durable: the engine syncs what is in a keyspace, not the folder that names it.
+pub(super) fn sync_keyspaces(path: &Path) -> Result<(), StoreError> {
+    let folder = File::open(path.join(ENGINE).join(ENGINE_KEYSPACES));
+    let synced = folder.and_then(|folder| folder.sync_all());
+    synced.map_err(|error| io_error(&error))
 }
 
 fn format_of(marker: &str) -> Option<u32> {

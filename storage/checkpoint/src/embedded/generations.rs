@@ -103,6 +103,7 @@ impl Generations {
         let replicas = database
             .keyspace(REPLICAS, KeyspaceCreateOptions::default)
             .map_err(SwitchError::Engine)?;
+        directory::sync_keyspaces(&self.path).map_err(SwitchError::Store)?;
         let mut current = self.current.write();
         replicas
             .insert(group.0.to_be_bytes(), encode(generation))
