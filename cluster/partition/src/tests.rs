@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod adding_machine;
+mod bad_snapshots;
 mod crashes;
 mod duties;
+mod lives;
 mod poison;
 mod sites;
 mod snapshots;

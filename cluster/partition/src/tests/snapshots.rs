@@ -4,23 +4,18 @@ use std::{sync::Arc, sync::atomic::Ordering};
 
 use bytes::Bytes;
 use futures::{FutureExt as _, future::join3};
-use proptest::prelude::*;
 use ringtail_checkpoint::{GroupBatch, GroupKey, GroupStore, StoreError};
 use ringtail_proto::{Generation, GroupId, HourStart, LogIndex, SiteId, SiteRow};
-use ringtail_raft::{
-    Body, Floor, LogPosition, Machine as _, SNAPSHOT_PART_BYTES_MAX, SnapshotPart,
-};
+use ringtail_raft::{Body, Floor, Machine as _, SNAPSHOT_PART_BYTES_MAX, SnapshotPart};
 
 use super::{
     adding_machine::{PANIC, REFUSE, stored_ids},
     world::{GROUP, Process, TestEvent, World, add, run},
 };
-use crate::{
-    PartitionError, SiteError, floor_row::FloorRow, site_actor::Checkpoint, snapshot_row::piece_key,
-};
+use crate::{PartitionError, SiteError, site_actor::Checkpoint};
 
 /// All parts that a replica sends, and the floor that it names.
-async fn sent(from: &Process) -> (Floor, Vec<SnapshotPart>) {
+pub(super) async fn sent(from: &Process) -> (Floor, Vec<SnapshotPart>) {
     let (floor, mut source) = from.raft.snapshot().await.unwrap();
     let mut parts = Vec::new();
     while let Some(part) = source.next().await.unwrap() {
@@ -29,7 +24,7 @@ async fn sent(from: &Process) -> (Floor, Vec<SnapshotPart>) {
     (floor, parts)
 }
 
-async fn receive(to: &Process, parts: Vec<SnapshotPart>) -> Result<Floor, String> {
+pub(super) async fn receive(to: &Process, parts: Vec<SnapshotPart>) -> Result<Floor, String> {
     let sink = to.raft.receive_snapshot().await;
     let mut sink = sink.map_err(|error| error.to_string())?;
     for part in parts {
@@ -40,7 +35,7 @@ async fn receive(to: &Process, parts: Vec<SnapshotPart>) -> Result<Floor, String
 }
 
 /// Hands over the rows, and the log as far as it is kept.
-async fn transfer(from: &Process, to: &Process) -> u64 {
+pub(super) async fn transfer(from: &Process, to: &Process) -> u64 {
     let (floor, parts) = sent(from).await;
     let received = receive(to, parts).await.unwrap();
     assert_eq!(received, floor);
@@ -49,7 +44,7 @@ async fn transfer(from: &Process, to: &Process) -> u64 {
 }
 
 /// A replica of its own, that has nothing yet.
-fn joiner(world: &World) -> World {
+pub(super) fn joiner(world: &World) -> World {
     World {
         options: world.options.clone(),
         ..World::new()
@@ -65,7 +60,7 @@ async fn catch_up(process: &Process, world: &World, from: &World, at_once: usize
     }
 }
 
-fn rows_of(group: &dyn GroupStore) -> Vec<(Bytes, Bytes)> {
+pub(super) fn rows_of(group: &dyn GroupStore) -> Vec<(Bytes, Bytes)> {
     group.snapshot().rows_after(None, u64::MAX).unwrap()
 }
 
@@ -171,120 +166,6 @@ fn a_replica_without_a_floor_makes_one_and_one_without_state_has_nothing_to_send
         process.apply(world.log.append_events(&[add(1, 2)])).await;
         let (again, _) = sent(&process).await;
         assert_eq!(again, floor, "a floor that is there is good enough");
-    });
-}
-
-#[test]
-fn what_cannot_be_a_snapshot_is_refused_and_harms_nothing() {
-    run(async {
-        let mut world = World::new();
-        world.options.snapshot_value_bytes_max = 3 << 20;
-        let process = world.start().await;
-        process
-            .apply(world.log.append_events(&[add(1, 1), add(2, 1)]))
-            .await;
-        let (_, good) = sent(&process).await;
-        let good = good
-            .into_iter()
-            .flat_map(|part| part.rows)
-            .collect::<Vec<_>>();
-        let floor = good[0].clone();
-        assert_eq!(floor.0, FloorRow::KEY.encode());
-
-        let other = joiner(&world);
-        let joined = other.start().await;
-        // One that has a state keeps it, one that has none stays without.
-        let behind = joiner(&world);
-        let lagging = behind.start().await;
-        lagging.apply(behind.log.append_events(&[add(1, 7)])).await;
-        let check = async |rows: Vec<(Bytes, Bytes)>, expect: &str| {
-            for process in [&joined, &lagging] {
-                // Every row comes in a part of its own.
-                let parts = rows.iter().map(|row| SnapshotPart {
-                    rows: vec![row.clone()],
-                });
-                let error = receive(process, parts.collect()).await.unwrap_err();
-                assert!(error.contains(expect), "{error}");
-            }
-            assert!(!joined.partition.is_whole());
-            assert_eq!(joined.raft.floor().await.unwrap(), Floor::default());
-            assert_eq!(rows_of(&*joined.partition.rows()), []);
-            assert_eq!(lagging.sum(1).await.sum, 7);
-        };
-        let row =
-            |key: &[u8], value: &[u8]| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
-        let with = |extra: &[(Bytes, Bytes)]| [&good[..], extra].concat();
-
-        check(good[1..].to_vec(), "it has no floor row").await;
-        check(Vec::new(), "it has no floor row").await;
-        check(vec![row(&floor.0, b"\x09")], "version 9").await;
-        check(vec![row(&floor.0, b"")], "cut short").await;
-        check(with(&[row(b"\xffodd", b"x")]), "no row has the key").await;
-        check(with(&[row(b"", b"x")]), "no row has the key").await;
-        check(with(&[good[1].clone()]), "does not come after").await;
-        check(with(&[good.last().unwrap().clone()]), "does not come after").await;
-        let mut swapped = good.clone();
-        swapped.swap(1, 2);
-        check(swapped, "does not come after").await;
-        let too_large = Bytes::from(vec![0; SNAPSHOT_PART_BYTES_MAX]);
-        check(
-            vec![(floor.0.clone(), too_large)],
-            "at most 1048576 are allowed",
-        )
-        .await;
-        // Pieces that do not follow, and a value that never ends.
-        let last = good.last().unwrap().0.clone();
-        check(
-            with(&[(piece_key(&last, 2), Bytes::new())]),
-            "no row has the key",
-        )
-        .await;
-        let piece = Bytes::from(vec![0; 1 << 19]);
-        let endless = (1..9).map(|number| (piece_key(&last, number), piece.clone()));
-        check(
-            with(&endless.collect::<Vec<_>>()),
-            "at most 3145728 are allowed",
-        )
-        .await;
-
-        receive(&joined, vec![SnapshotPart { rows: good.clone() }])
-            .await
-            .unwrap();
-        assert_eq!(joined.hash(1).await, process.hash(1).await);
-        assert!(joined.node.failure.wait().now_or_never().is_none());
-    });
-}
-
-#[test]
-fn rows_of_another_groups_site_are_refused() {
-    run(async {
-        let world = World::new();
-        let process = world.start().await;
-        let events: Vec<_> = (1..=8).map(|site| add(site, 1)).collect();
-        process.apply(world.log.append_events(&events)).await;
-        let (_, parts) = sent(&process).await;
-        let mut other = joiner(&world);
-        other.groups = 2;
-        let joined = other.start().await;
-        let error = receive(&joined, parts).await.unwrap_err();
-        assert!(error.contains("which is in group 2"), "{error}");
-        assert!(!joined.partition.is_whole());
-    });
-}
-
-#[test]
-fn a_snapshot_below_what_is_applied_is_refused() {
-    run(async {
-        let world = World::new();
-        let process = world.start().await;
-        process.apply(world.log.append_events(&[add(1, 1)])).await;
-        let (_, old) = sent(&process).await;
-        process.apply(world.log.append_events(&[add(1, 2)])).await;
-        let error = receive(&process, old).await.unwrap_err();
-        assert!(error.contains("is below what is applied here"), "{error}");
-        assert_eq!(process.sum(1).await.sum, 3);
-        world.pass(20);
-        assert_eq!(process.duties().await.checkpoints, 1);
     });
 }
 
@@ -511,112 +392,6 @@ fn hashes_of_all_sites_are_taken_between_entries() {
         );
         assert_eq!(process.partition.sites.len(), 0);
     });
-}
-
-/// One step of a replica's life.
-#[derive(Clone, Debug)]
-enum Step {
-    /// So many of the next entries come together.
-    Apply(usize),
-    /// Time passes, then a round of duties.
-    Duties(u64),
-    /// Its rows go to another replica, which has applied so many entries and written some of them, and takes its place.
-    Snapshot(u64),
-    /// Power is lost; of what was not persisted this much survives.
-    Crash(usize),
-}
-
-fn any_step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        6 => (1..7_usize).prop_map(Step::Apply),
-        3 => (0..30_u64).prop_map(Step::Duties),
-        2 => (0..12_u64).prop_map(Step::Snapshot),
-        1 => (0..6_usize).prop_map(Step::Crash),
-    ]
-}
-
-async fn check_life(entries: Vec<Vec<(u64, u64, u32)>>, steps: Vec<Step>) {
-    let whole = World::new();
-    let reference = whole.start().await;
-    let mut world = joiner(&whole);
-    for entry in &entries {
-        let events: Vec<_> = entry
-            .iter()
-            .map(|(site, id, action)| TestEvent(*site, *id, *id, *action))
-            .collect();
-        world.log.append_events(&events);
-        reference.apply(whole.log.append_events(&events)).await;
-    }
-    let last = entries.len() as u64;
-    let mut process = world.start_unapplied().await;
-    let applied = |process: &Process| {
-        let position: Option<LogPosition> = process.partition.applied().0;
-        position.map_or(0, |position| position.index.0)
-    };
-    for step in steps {
-        match step {
-            Step::Apply(count) => {
-                let entries = world.log.after(applied(&process));
-                let entries = entries.into_iter().take(count).collect();
-                process.raft.apply(entries).await.unwrap();
-            }
-            Step::Duties(ms) => {
-                world.pass(ms);
-                process.duties().await;
-            }
-            Step::Snapshot(lag) if process.partition.is_whole() => {
-                let other = joiner(&whole);
-                other.log.copy(&whole.log);
-                let joined = other.start_unapplied().await;
-                let floor = process.partition.floor();
-                let upto = floor.map_or(0, |floor| floor.position.index.0).min(lag);
-                for entry in other.log.after(0).into_iter().take(upto as usize) {
-                    if entry.position.index.0 == upto.div_ceil(2) {
-                        other.pass(20);
-                        joined.duties().await;
-                    }
-                    joined.raft.apply(vec![entry]).await.unwrap();
-                }
-                let floor = transfer(&process, &joined).await;
-                other.log.copy(&world.log);
-                other.log.floor.store(floor, Ordering::Relaxed);
-                (world, process) = (other, joined);
-            }
-            Step::Snapshot(_) => {}
-            Step::Crash(kept) => {
-                process.kill().await;
-                world.memory.crash(kept);
-                process = world.start_unapplied().await;
-            }
-        }
-    }
-    let rest = world.log.after(applied(&process));
-    process.raft.apply(rest).await.unwrap();
-    assert_eq!(applied(&process), last);
-    let (found, expected) = (
-        process.partition.site_hashes().await.unwrap(),
-        reference.partition.site_hashes().await.unwrap(),
-    );
-    assert_eq!(found, expected);
-    assert_eq!(
-        process.partition.applied().1,
-        reference.partition.applied().1
-    );
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
-
-    #[test]
-    fn replicas_at_the_same_index_have_the_same_hashes_however_they_came_there(
-        entries in proptest::collection::vec(
-            proptest::collection::vec((1..=4_u64, 1..60_u64, 0..5_u32), 1..6),
-            1..40,
-        ),
-        steps in proptest::collection::vec(any_step(), 1..30),
-    ) {
-        run(check_life(entries, steps));
-    }
 }
 
 #[test]
