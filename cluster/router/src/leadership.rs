@@ -1,5 +1,7 @@
 //! Who leads a group, as a seam.
 
+mod hinted;
+
 use futures::{
     FutureExt as _,
     future::{BoxFuture, pending},
@@ -7,6 +9,8 @@ use futures::{
 use ringtail_proto::NodeId;
 use ringtail_raft::Group;
 use tokio::sync::watch;
+
+pub use hinted::HintedLeadership;
 
 /// Who leads a group, as far as this node knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +42,9 @@ pub trait GroupLeadership: Send + Sync + 'static {
 
     /// Answers as soon as it is no longer the one that was seen; at once, if it changed already.
     fn changed(&self, seen: Leader) -> BoxFuture<'static, ()>;
+
+    /// A node that was asked as the leader is not, or did not answer; it may have told who is.
+    fn missed(&self, _asked: NodeId, _told: Option<NodeId>) {}
 }
 
 /// It never changes.

@@ -43,7 +43,7 @@ pub use clock::{Clock, SystemClock};
 pub use durability::{Applied, Durability};
 pub use error::RouteError;
 pub use gate::IngestGate;
-pub use leadership::{GroupLeadership, Leader, RaftLeadership};
+pub use leadership::{GroupLeadership, HintedLeadership, Leader, RaftLeadership};
 pub use link::{
     Channels, FileFates, LeaderLink, LinkError, NoPeers, PeerNodes, SpoolLink, TonicLink,
 };

@@ -15,7 +15,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use ringtail_log::{LocalDisk, LogOptions, SegmentLog};
 use ringtail_proto::{GroupId, NodeId, SiteId, UnixMillis, stored::PartitionEntry};
-use ringtail_raft::{Body, Committed, Floor, Machine, MachineError, RaftNode, RaftOptions};
+use ringtail_raft::{
+    Body, Committed, Floor, Machine, MachineError, Peering, RaftNode, RaftOptions, SnapshotSink,
+    SnapshotSource,
+};
 use ringtail_ring::SlotTable;
 use ringtail_router::{
     Durability, GroupRoute, RaftLeadership, RaftLog, Router, RouterOptions, Spawning, SystemClock,
@@ -54,6 +57,14 @@ impl Machine for Tally {
         });
         replies.collect()
     }
+
+    async fn snapshot(&self) -> Result<(Floor, Box<dyn SnapshotSource>), MachineError> {
+        Err(MachineError::new("nobody joins"))
+    }
+
+    async fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, MachineError> {
+        Err(MachineError::new("nobody joins"))
+    }
 }
 
 struct Node {
@@ -66,7 +77,7 @@ impl Node {
     async fn start(directory: &Path) -> Self {
         let options = LogOptions::default();
         let (log, _) = SegmentLog::open(Arc::new(LocalDisk), directory, options).unwrap();
-        let raft = RaftNode::start(RaftOptions::new(NodeId(1)), log).unwrap();
+        let raft = RaftNode::start(RaftOptions::new(NodeId(1)), log, Peering::none()).unwrap();
         let (mut tallies, mut routes) = (Vec::new(), Vec::new());
         for group in (1..=GROUPS).map(GroupId) {
             let tally = Arc::new(Tally::default());

@@ -294,3 +294,23 @@ async fn shutdown_sees_forwarded_entries_through() {
     }
     assert_eq!(ring.accepted().len(), 50);
 }
+
+#[actix_rt::test]
+async fn a_node_without_a_replica_finds_the_leader_by_what_others_say() {
+    let mut ring = Ring::start(quick()).await;
+    ring.guests.insert(3);
+    ring.restart(3, 1).await;
+    let site = ring.site_of(1);
+    for (round, leader) in [(0, 2), (1, 1), (2, 2), (3, 1)] {
+        ring.groups[0].lead(Some(leader));
+        let router = ring.router(3);
+        let submission = router.submit(site, events(round..round + 1), None).unwrap();
+        assert_eq!(submission.applied().await, Ok(accepted(1)), "round {round}");
+    }
+    // The leader falls silent, and the other host takes over.
+    ring.cut(3, 1, true);
+    ring.groups[0].lead(Some(2));
+    let submission = ring.router(3).submit(site, events(9..10), None).unwrap();
+    assert_eq!(submission.applied().await, Ok(accepted(1)));
+    ring.stop().await;
+}

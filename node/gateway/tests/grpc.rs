@@ -52,6 +52,35 @@ fn with_key<T>(message: T, key: &str) -> Request<T> {
 }
 
 #[tokio::test]
+async fn events_that_wait_for_a_quorum_are_pending() {
+    let world = World::new();
+    world
+        .sink
+        .is_spooling
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    let (mut client, stop) = start(&world).await;
+    let request = CollectRequest {
+        site: "example.com".into(),
+        events: vec![view("a"), view("b")],
+        sequence: 7,
+    };
+    let answer = client
+        .collect(with_key(request.clone(), "writer"))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (answer.accepted, answer.duplicate, answer.pending),
+        (0, 0, 2)
+    );
+    let stream = tokio_stream::iter([request]);
+    let acks = client.collect_stream(with_key(stream, "writer")).await;
+    let ack = acks.unwrap().into_inner().message().await.unwrap().unwrap();
+    assert_eq!((ack.sequence, ack.durable, ack.is_pending), (7, 2, true));
+    drop(stop);
+}
+
+#[tokio::test]
 async fn a_batch_is_counted_and_its_drops_are_named() {
     let world = World::new();
     let (mut client, stop) = start(&world).await;

@@ -327,6 +327,13 @@ async fn a_batch_is_refused_as_a_whole_with_the_kind_of_error() {
     *node.world.sink.refusal.lock().unwrap() = None;
     let (status, answer) = node.events(Some("writer"), body("example.com", 1)).await;
     assert_eq!((status, &answer["accepted"]), (200, &json!(1)));
+    // Without a quorum the event waits on disk, which is as good a receipt.
+    let is_spooling = &node.world.sink.is_spooling;
+    is_spooling.store(true, std::sync::atomic::Ordering::Relaxed);
+    let (status, answer) = node.events(Some("writer"), body("example.com", 2)).await;
+    assert_eq!((status, &answer["pending"]), (202, &json!(2)));
+    assert_eq!(answer["accepted"], json!(0));
+    node.world.sink.events.lock().unwrap().truncate(1);
     let world = node.stop().await;
     assert_eq!(world.sink.only().place.country.as_str(), "US");
 }

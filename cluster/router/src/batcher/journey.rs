@@ -19,6 +19,9 @@ use crate::{
     spool::SpooledEntry,
 };
 
+/// So often in a row a new leader is asked without a pause.
+const HASTE_FAILURES_MAX: u32 = 4;
+
 type Attempt = BoxFuture<'static, Result<Box<dyn Proposed>, RouteError>>;
 
 impl Batcher {
@@ -207,8 +210,11 @@ impl Batcher {
         context: &mut Context<Self>,
     ) {
         journey.may_be_written |= error.may_commit();
-        let reason = RetryReason::of(&error).filter(|_| journey.entry.kind.is_retried());
-        let Some(reason) = reason else {
+        let reason = RetryReason::of(&error);
+        if reason.is_some() {
+            self.tell_missed(leader, &error);
+        }
+        let Some(reason) = reason.filter(|_| journey.entry.kind.is_retried()) else {
             self.refuse(journey, error, context);
             return;
         };
@@ -221,9 +227,19 @@ impl Batcher {
         self.seams.metrics.retried(reason);
         journey.failure = Some(error);
         self.again.insert(journey.number, journey);
-        // A leader that is new since then may be asked at once.
-        if self.seams.leadership.leader() == leader {
+        // A leader that is new since then may be asked at once; nodes that name each other, not for ever.
+        if self.seams.leadership.leader() == leader || failures >= HASTE_FAILURES_MAX {
             self.pause(failures, context);
+        }
+    }
+
+    fn tell_missed(&self, leader: Leader, error: &RouteError) {
+        let told = match error {
+            RouteError::NotLeader { leader, .. } => *leader,
+            _ => None,
+        };
+        if let Leader::Peer(asked) = leader {
+            self.seams.leadership.missed(asked, told);
         }
     }
 
@@ -275,8 +291,10 @@ impl Batcher {
             },
             false => error,
         };
-        self.seams.metrics.failed(&error);
-        tracing::warn!(%group, %error, kind = ?journey.entry.kind, "replicate: an entry is not known to be in the log");
+        if journey.entry.kind.is_retried() {
+            self.seams.metrics.failed(&error);
+            tracing::warn!(%group, %error, kind = ?journey.entry.kind, "replicate: an entry is not known to be in the log");
+        }
         journey.entry.waiting.refuse(&error);
         self.finished(context);
     }

@@ -19,8 +19,9 @@ use ringtail_proto::{
 };
 use ringtail_ring::SlotTable;
 use ringtail_router::{
-    Channels, EventsService, GroupRoute, Leader, PeerNodes, Proposed, ReplicatedLog, RouteError,
-    Router, RouterOptions, RouterSeams, Spawning, SpoolPlace, SystemClock, TonicLink,
+    Channels, EventsService, GroupRoute, HintedLeadership, Leader, PeerNodes, Proposed,
+    ReplicatedLog, RouteError, Router, RouterOptions, RouterSeams, Spawning, SpoolPlace,
+    SystemClock, TonicLink,
 };
 use tokio::{
     io::copy_bidirectional,
@@ -317,6 +318,8 @@ pub(crate) struct Ring {
     pub(crate) groups: Vec<Arc<FakeGroup>>,
     pub(crate) wires: BTreeMap<(u64, u64), Arc<Wire>>,
     pub(crate) nodes: BTreeMap<u64, Node>,
+    /// Nodes without replicas, once they are started again.
+    pub(crate) guests: BTreeSet<u64>,
 }
 
 pub(crate) fn quick() -> RouterOptions {
@@ -345,6 +348,7 @@ impl Ring {
                 .collect(),
             wires,
             nodes: BTreeMap::new(),
+            guests: BTreeSet::new(),
         };
         for node in 1..=NODES {
             ring.start_node(node, FaultDisk::new()).await;
@@ -375,13 +379,25 @@ impl Ring {
             channels,
             peers,
         ));
-        let routes = self.groups.iter().map(|group| GroupRoute {
-            group: group.group,
-            log: Some(Arc::new(FakeReplica {
-                node: NodeId(node),
-                group: Arc::clone(group),
-            })),
-            leadership: Arc::new(group.beliefs[&NodeId(node)].subscribe()),
+        let is_guest = self.guests.contains(&node);
+        let others: Vec<_> = (1..=NODES)
+            .filter(|other| *other != node)
+            .map(NodeId)
+            .collect();
+        let routes = self.groups.iter().map(|group| match is_guest {
+            true => GroupRoute {
+                group: group.group,
+                log: None,
+                leadership: Arc::new(HintedLeadership::new(others.clone())),
+            },
+            false => GroupRoute {
+                group: group.group,
+                log: Some(Arc::new(FakeReplica {
+                    node: NodeId(node),
+                    group: Arc::clone(group),
+                })),
+                leadership: Arc::new(group.beliefs[&NodeId(node)].subscribe()),
+            },
         });
         let seams = RouterSeams {
             node: NodeId(node),
