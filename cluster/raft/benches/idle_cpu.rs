@@ -11,7 +11,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ringtail_log::{LocalDisk, LogOptions, SegmentLog};
 use ringtail_proto::{GroupId, NodeId};
-use ringtail_raft::{Committed, Floor, Machine, MachineError, RaftNode, RaftOptions};
+use ringtail_raft::{
+    Committed, Floor, Machine, MachineError, Peering, RaftNode, RaftOptions, SnapshotSink,
+    SnapshotSource,
+};
 
 /// The metadata group and sixteen partitions.
 const GROUPS: u32 = 17;
@@ -27,6 +30,14 @@ impl Machine for NoMachine {
     async fn apply(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, MachineError> {
         Ok(vec![Bytes::new(); entries.len()])
     }
+
+    async fn snapshot(&self) -> Result<(Floor, Box<dyn SnapshotSource>), MachineError> {
+        Err(MachineError::new("it has no rows"))
+    }
+
+    async fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, MachineError> {
+        Err(MachineError::new("it keeps no rows"))
+    }
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -36,7 +47,7 @@ async fn main() {
     let start = Instant::now();
     let (log, _) =
         SegmentLog::open(Arc::new(LocalDisk), scratch.path(), LogOptions::default()).unwrap();
-    let node = RaftNode::start(RaftOptions::new(NodeId(1)), log).unwrap();
+    let node = RaftNode::start(RaftOptions::new(NodeId(1)), log, Peering::none()).unwrap();
     for number in 0..GROUPS {
         let group = node
             .open_group(GroupId(number), Arc::new(NoMachine))

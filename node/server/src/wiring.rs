@@ -12,7 +12,7 @@ use ringtail_metadata::{
 };
 use ringtail_partition::{ArbiterSpawner, LogSource, PartitionOptions};
 use ringtail_proto::{GroupId, UnixMillis, wire::v1::collector_server::CollectorServer};
-use ringtail_raft::{RaftNode, RaftOptions};
+use ringtail_raft::{Peering, RaftNode, RaftOptions};
 use ringtail_router::{
     Clock, GroupRoute, NoPeers, RaftLeadership, RaftLog, ReplicatedLog, Router, RouterOptions,
     RouterSeams, Spawning, SpoolPlace, SystemClock,
@@ -73,8 +73,8 @@ impl Node {
         let actor = Actor::new(format!("node {}", data.identity.node));
         let log = open_log(data)?;
         let store = open_store(data)?;
-        let raft =
-            Arc::new(RaftNode::start(RaftOptions::new(data.identity.node), log).map_err(fail)?);
+        let options = RaftOptions::new(data.identity.node);
+        let raft = Arc::new(RaftNode::start(options, log, Peering::none()).map_err(fail)?);
         let metadata =
             open_metadata(data, config, &raft, &store, addresses, &clock, &actor).await?;
         let directory = metadata.directory();

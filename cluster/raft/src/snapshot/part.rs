@@ -28,7 +28,7 @@ pub trait SnapshotSink: Send {
     /// Takes rows, by ascending key over all parts.
     async fn put(&mut self, part: SnapshotPart) -> Result<(), MachineError>;
 
-    /// Everything is there: the rows are durable and the machine goes on from them. Dropped before, the machine holds
-    /// nothing, and knows it.
+    /// Everything is there: the rows are durable and the machine goes on from them. Dropped before, the machine goes on
+    /// from what it held.
     async fn finish(self: Box<Self>) -> Result<Floor, MachineError>;
 }
