@@ -4,6 +4,10 @@
 //! administration goes through [`Metadata::execute`], a Raft log entry for every change. Time and randomness enter with
 //! the command; apply uses neither.
 //!
+//! Every node has a copy. [`Metadata::execute`] works on each: where the leader of group 0 is another node, the command
+//! goes there in one hop ([`LeaderLink`]), and the answer comes when the own copy shows it. Nodes join by
+//! [`JoinToken`]; where groups are and should be is a [`GroupPlacement`] each, and [`reconcile`] takes them there.
+//!
 //! It deliberately does not know partitions: what apply of events depends on is handed out as
 //! [`SettingsPush`] and enters a partition's own log through whoever calls [`Metadata::settle`] afterwards.
 

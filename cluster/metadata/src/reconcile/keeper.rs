@@ -132,15 +132,21 @@ impl Keeper {
             }
             is_led || state.step.is_some()
         });
+        let others = Others::seen(&self.metadata, &*self.health, self.node);
         for group in groups {
             let id = group.id();
             if let (true, Some(place)) = (led.contains(&id), placement.get(&id)) {
-                self.look_after(group, place);
+                self.look_after(group, place, &others);
             }
         }
     }
 
-    fn look_after(&mut self, group: Arc<dyn GroupControl>, place: &GroupPlacement) {
+    fn look_after(
+        &mut self,
+        group: Arc<dyn GroupControl>,
+        place: &GroupPlacement,
+        others: &Others,
+    ) {
         let now = Instant::now();
         let id = group.id();
         let state = self.led.entry(id).or_insert(Led {
@@ -179,8 +185,8 @@ impl Keeper {
             target: place.target.clone(),
             hosts: place.hosts.iter().copied().collect(),
             is_settled: place.is_settled(id),
-            unfit: unfit(&self.metadata, &*self.health),
-            links: links(&self.metadata, &*self.health, self.node),
+            unfit: others.unfit.clone(),
+            links: others.links.clone(),
         };
         if let Some(step) = next_step(&observed, &self.options.step) {
             tracing::info!(group = %id, %step, "keeper");
@@ -271,20 +277,27 @@ async fn take(
     taken.map_err(|error| error.to_string())
 }
 
-/// Nodes that should not lead.
-fn unfit(metadata: &Metadata, health: &dyn NodeHealth) -> BTreeSet<NodeId> {
-    let nodes = metadata.directory().nodes();
-    let unfit = nodes
-        .iter()
-        .filter(|node| node.state == NodeState::Draining || !health.may_lead(node.id));
-    unfit.map(|node| node.id).collect()
+/// What is known of the nodes, the same for all groups.
+struct Others {
+    /// Nodes that should not lead.
+    unfit: BTreeSet<NodeId>,
+    /// For how long each other node has been connected.
+    links: BTreeMap<NodeId, Duration>,
 }
 
-fn links(metadata: &Metadata, health: &dyn NodeHealth, me: NodeId) -> BTreeMap<NodeId, Duration> {
-    let nodes = metadata.directory().nodes();
-    nodes
-        .iter()
-        .filter(|node| node.id != me && node.is_member())
-        .filter_map(|node| Some((node.id, health.up_for(node.id)?)))
-        .collect()
+impl Others {
+    fn seen(metadata: &Metadata, health: &dyn NodeHealth, me: NodeId) -> Self {
+        let nodes = metadata.directory().nodes();
+        let unfit = nodes
+            .iter()
+            .filter(|node| node.state == NodeState::Draining || !health.may_lead(node.id));
+        let links = nodes
+            .iter()
+            .filter(|node| node.id != me && node.is_member())
+            .filter_map(|node| Some((node.id, health.up_for(node.id)?)));
+        Self {
+            unfit: unfit.map(|node| node.id).collect(),
+            links: links.collect(),
+        }
+    }
 }

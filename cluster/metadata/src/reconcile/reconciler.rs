@@ -145,6 +145,8 @@ impl Reconciler {
     }
 
     fn log(&mut self, plan: &ReconcilePlan) {
+        metrics::gauge!("ringtail_placement_moves_wanted").set(plan.all.moves.len() as f64);
+        metrics::gauge!("ringtail_placement_unsettled").set(plan.unsettled.len() as f64);
         let text = plan.to_string();
         if text != self.logged {
             tracing::info!(%plan, "placement");
