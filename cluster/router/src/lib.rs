@@ -52,4 +52,4 @@ pub use replicated_log::{Proposed, RaftLog, ReplicatedLog};
 pub use router::{GroupRoute, Router, RouterSeams, Spawning};
 pub use service::{Callers, EventsService};
 pub use spool::SpoolPlace;
-pub use submission::{CommandSubmission, Submission};
+pub use submission::{CommandSubmission, EntrySubmission, Submission};

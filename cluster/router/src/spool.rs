@@ -214,14 +214,14 @@ impl Spool {
         peers.rotate_left(turn);
         let now = self.clock.elapsed();
         let mut keepers = self.keepers.lock();
-        peers.retain(|peer| {
+        let is_awake = |peer: &NodeId| {
             let breaker = keepers
                 .entry(*peer)
                 .or_insert_with(|| Breaker::new(1, REST));
             breaker.try_pass(now)
-        });
-        peers.truncate(KEEPERS_ASKED_MAX);
-        peers
+        };
+        let awake = peers.into_iter().filter(is_awake);
+        awake.take(KEEPERS_ASKED_MAX).collect()
     }
 
     /// Removes files whose events are in their logs.

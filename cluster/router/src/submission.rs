@@ -56,17 +56,24 @@ impl CommandSubmission {
 
 /// A whole entry from another node or from the spool, on its way into a log.
 #[derive(Debug)]
-pub(crate) struct EntrySubmission {
+pub struct EntrySubmission {
     answers: Answers<Bytes>,
 }
 
 impl EntrySubmission {
-    pub(crate) async fn committed(&mut self) -> Result<(), RouteError> {
+    /// Waits until a quorum holds the entry on disk.
+    ///
+    /// # Errors
+    /// See [`Submission::committed`].
+    pub async fn committed(&mut self) -> Result<(), RouteError> {
         self.answers.committed().await.map(drop)
     }
 
     /// Apply's reply: a verdict's code for each event, or a command's answer.
-    pub(crate) async fn applied(self) -> Result<Bytes, RouteError> {
+    ///
+    /// # Errors
+    /// See [`Submission::applied`].
+    pub async fn applied(self) -> Result<Bytes, RouteError> {
         self.answers.applied().await
     }
 }

@@ -314,3 +314,28 @@ async fn a_node_without_a_replica_finds_the_leader_by_what_others_say() {
     assert_eq!(submission.applied().await, Ok(accepted(1)));
     ring.stop().await;
 }
+
+#[actix_rt::test]
+async fn a_spool_whose_disk_fails_acknowledges_nothing() {
+    let ring = Ring::start(quick()).await;
+    let site = ring.site_of(1);
+    ring.groups[0].lead(None);
+    let router = ring.router(1);
+    ring.nodes[&1].disk.set_free_bytes(Some(10));
+    let refused = router.submit(site, events(0..1), None).unwrap();
+    let refused = refused.applied().await.unwrap_err();
+    assert!(
+        matches!(refused, RouteError::SpoolFailed { .. }),
+        "{refused}"
+    );
+    ring.nodes[&1].disk.set_free_bytes(None);
+    let taken = router.submit(site, events(1..2), None).unwrap();
+    assert_eq!(taken.applied().await, Ok(Applied::Pending));
+    ring.nodes[&1].disk.fail_syncs();
+    let refused = router.submit(site, events(2..3), None).unwrap();
+    assert!(refused.applied().await.is_err());
+    ring.groups[0].lead(Some(1));
+    ring.until_spools_are_empty().await;
+    assert_eq!(ring.accepted(), [1].into());
+    ring.stop().await;
+}

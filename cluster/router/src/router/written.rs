@@ -20,9 +20,12 @@ use crate::{
 const SLACK_BYTES: usize = 64 << 10;
 
 impl Router {
-    /// Takes an entry that another node sent to this one as its group's leader. It is checked word by word, and never
-    /// goes to a third node.
-    pub(crate) fn submit_forwarded(
+    /// Takes an entry that another node sent to this one as its group's leader: [`crate::EventsService`] without its
+    /// connection. It is checked word by word, and never goes to a third node.
+    ///
+    /// # Errors
+    /// Nothing was written: the group is led elsewhere, there is no room, or the entry cannot be.
+    pub fn submit_forwarded(
         &self,
         group: GroupId,
         entry: Bytes,

@@ -73,6 +73,11 @@ impl Directory {
         let disk = &directory.disk;
         disk.create_directory(&directory.path)?;
         disk.create_directory(&directory.damaged)?;
+        // The directories are as durable as what is in them.
+        disk.sync_directory(path)?;
+        if let Some(parent) = path.parent().filter(|parent| *parent != Path::new("")) {
+            disk.sync_directory(parent)?;
+        }
         let mut found = Found::default();
         for name in disk.list_files(&directory.path)? {
             if name.ends_with(NEW_SUFFIX) {
