@@ -307,78 +307,101 @@ fn is_settled_at(group: GroupId, nodes: &[u64]) -> impl Fn(&Directory) -> bool {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_node_grows_to_three_and_gives_way_to_the_others() {
-    let connections = Connections::default();
-    let first = Node::start(1, &connections).await;
+/// One node with some sites, and two that join it; everything has three replicas.
+async fn three_nodes(connections: &Connections) -> [Node; 3] {
+    let first = Node::start(1, connections).await;
     first_start(&first).await;
     for number in 0..50 {
         let name = format!("s{number}.example");
-        first
-            .metadata
-            .add_site(&name, "UTC", &admin(), "")
-            .await
-            .unwrap();
+        let added = first.metadata.add_site(&name, "UTC", &admin(), "").await;
+        added.unwrap();
     }
     // The log begins after all that: the others get the rows.
-    first
-        .metadata
-        .raise_floor(Arc::clone(&first.store))
-        .await
-        .unwrap();
+    let store = Arc::clone(&first.store);
+    first.metadata.raise_floor(store).await.unwrap();
 
-    let second = join(&first, &first, 2, &connections).await;
-    second
-        .sees("all sites", |directory| directory.site_count() == 50)
-        .await;
-    let third = join(&second, &first, 3, &connections).await;
-    let nodes = [&first, &second, &third];
-    for node in nodes {
+    let second = join(&first, &first, 2, connections).await;
+    let has_all = |directory: &Directory| directory.site_count() == 50;
+    second.sees("all sites", has_all).await;
+    let third = join(&second, &first, 3, connections).await;
+    let nodes = [first, second, third];
+    for node in &nodes {
         for group in [METADATA_GROUP, PARTITION] {
-            node.sees("three replicas", is_settled_at(group, &[1, 2, 3]))
-                .await;
+            let settled = is_settled_at(group, &[1, 2, 3]);
+            node.sees("three replicas", settled).await;
         }
     }
+    nodes
+}
+
+const fn set_state(node: u64, state: NodeState, is_forced: bool) -> Command {
+    Command::SetNodeState {
+        node: NodeId(node),
+        state,
+        is_forced,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_grows_to_three_and_gives_way_to_the_others() {
+    let connections = Connections::default();
+    let nodes = three_nodes(&connections).await;
     // Any node changes the metadata, and shows it.
-    for (number, node) in (50..).zip(nodes) {
+    for (number, node) in (50..).zip(&nodes) {
         let name = format!("s{number}.example");
-        let site = node
-            .metadata
-            .add_site(&name, "UTC", &admin(), "")
-            .await
-            .unwrap();
+        let site = node.metadata.add_site(&name, "UTC", &admin(), "").await;
+        let site = site.unwrap();
         assert_eq!(node.metadata.directory().site(site.id).unwrap(), site);
-        for other in nodes {
+        for other in &nodes {
             other.metadata.read_barrier().await.unwrap();
             assert!(other.metadata.directory().site(site.id).is_some());
         }
     }
 
-    let drain = Command::SetNodeState {
-        node: NodeId(1),
-        state: NodeState::Draining,
-        is_forced: false,
-    };
+    let [first, second, third] = nodes;
+    let drain = set_state(1, NodeState::Draining, false);
     third.metadata.execute(drain, &admin(), "").await.unwrap();
     let is_drained = |directory: &Directory| {
         drain_progress(NodeId(1), &directory.placement(), &BTreeMap::new()).is_done()
     };
     third.sees("node 1 is empty", is_drained).await;
-    let leave = Command::SetNodeState {
-        node: NodeId(1),
-        state: NodeState::Left,
-        is_forced: false,
-    };
+    let leave = set_state(1, NodeState::Left, false);
     third.metadata.execute(leave, &admin(), "").await.unwrap();
     connections.lock().remove(&NodeId(1));
     first.stop().await;
-    let site = second
+    let added = second
         .metadata
         .add_site("last.example", "UTC", &admin(), "")
         .await;
-    let site = site.unwrap();
+    let site = added.unwrap();
     third.metadata.read_barrier().await.unwrap();
     assert!(third.metadata.directory().site(site.id).is_some());
+    second.stop().await;
+    third.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_others_go_on_without_a_dead_leader_and_may_forget_it() {
+    let connections = Connections::default();
+    let [first, second, third] = three_nodes(&connections).await;
+    assert!(first.metadata.is_leader());
+    connections.lock().remove(&NodeId(1));
+    first.stop().await;
+    // Whoever leads now is found in time, from either node.
+    for (name, node) in [("a.example", &second), ("b.example", &third)] {
+        let added = node.metadata.add_site(name, "UTC", &admin(), "").await;
+        added.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    // Two of three are there: one may go for good.
+    let forget = set_state(1, NodeState::Left, true);
+    let forgotten = second.metadata.execute(forget, &admin(), "dead").await;
+    forgotten.unwrap();
+    let without_first = |directory: &Directory| {
+        drain_progress(NodeId(1), &directory.placement(), &BTreeMap::new()).is_done()
+    };
+    second.sees("nothing is on node 1", without_first).await;
+    third.sees("nothing is on node 1", without_first).await;
+    second.metadata.read_barrier().await.unwrap();
     second.stop().await;
     third.stop().await;
 }
