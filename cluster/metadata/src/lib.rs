@@ -17,6 +17,7 @@ mod cluster;
 mod command;
 mod consensus;
 mod decide;
+mod decide_places;
 mod decide_ring;
 mod directory;
 mod domain;
