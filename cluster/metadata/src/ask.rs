@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringtail_proto::{ErrorKind, LogIndex};
+use ringtail_proto::{ErrorKind, LogIndex, NodeId};
 use ringtail_raft::RaftError;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::{LinkError, Metadata, MetadataError, Written};
+use crate::{LinkError, METADATA_GROUP, Metadata, MetadataError, Written};
 
 /// Pauses between tries: the first, and the most.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -34,9 +34,9 @@ impl Metadata {
     pub(crate) async fn ask(&self, ask: &Ask) -> Result<Written, MetadataError> {
         let deadline = Instant::now() + self.deadline;
         let mut pause = PAUSE_MIN;
-        loop {
+        for attempt in 0.. {
             let leader = self.group.leader();
-            let error = match timeout_at(deadline, self.ask_once(ask)).await {
+            let error = match timeout_at(deadline, self.ask_once(ask, attempt)).await {
                 Ok(Ok(written)) => return self.shown(ask, written, deadline).await,
                 Ok(Err(Failure::Final(error))) => return Err(error),
                 Ok(Err(Failure::Passing(error))) => error,
@@ -52,9 +52,18 @@ impl Metadata {
             let _ = timeout(pause, self.group.leader_changed(leader)).await;
             pause = PAUSE_MAX.min(pause * 2);
         }
+        Err(ask.unfinished("the leader was asked for ever".to_owned()))
     }
 
-    async fn ask_once(&self, ask: &Ask) -> Result<Written, Failure> {
+    /// A leader that this node does not hear of may still be there: one that came back at another address is known to
+    /// nobody until it has said so.
+    fn guess(&self, attempt: usize) -> Option<NodeId> {
+        let placement = self.directory().placement();
+        let voters = &placement.get(&METADATA_GROUP)?.voters;
+        voters.get(attempt % voters.len().max(1)).copied()
+    }
+
+    async fn ask_once(&self, ask: &Ask, attempt: usize) -> Result<Written, Failure> {
         if self.group.is_leader() {
             let answer = match ask {
                 Ask::Write { entry, .. } => self.group.propose(entry.clone()).await,
@@ -62,7 +71,7 @@ impl Metadata {
             };
             return answer.map_err(|error| ask.failed_here(error));
         }
-        let Some(leader) = self.group.leader() else {
+        let Some(leader) = self.group.leader().or_else(|| self.guess(attempt)) else {
             let message = "group 0 has no leader now".to_owned();
             return Err(Failure::Passing(MetadataError::Unavailable { message }));
         };

@@ -6,7 +6,7 @@ use futures::Stream;
 use ringtail_proto::NodeId;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -29,7 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct PeerListener {
     address: SocketAddr,
     streams: mpsc::Receiver<io::Result<PeerStream>>,
-    accepting: JoinHandle<()>,
+    accepting: Accepting,
 }
 
 impl PeerListener {
@@ -44,15 +44,22 @@ impl PeerListener {
         socket.set_nonblocking(true).map_err(certificate)?;
         let listener = TcpListener::from_std(socket).map_err(certificate)?;
         let address = listener.local_addr().map_err(certificate)?;
+        let (alive, listening) = watch::channel(());
         let door = Door {
+            listening,
             acceptor: TlsAcceptor::from(tls::server(credentials)?),
             cluster: credentials.identity().cluster,
         };
         let (accepted, streams) = mpsc::channel(CONNECTIONS_WAITING_MAX);
+        let task = tokio::spawn(accept(listener, Arc::new(door), accepted));
+        let accepting = Accepting {
+            task,
+            _alive: alive,
+        };
         Ok(Self {
             address,
             streams,
-            accepting: tokio::spawn(accept(listener, Arc::new(door), accepted)),
+            accepting,
         })
     }
 
@@ -62,22 +69,25 @@ impl PeerListener {
         self.address
     }
 
-    /// The connections, for a server.
+    /// The connections, for a server; all of them end when this is dropped.
     pub fn into_stream(self) -> impl Stream<Item = io::Result<PeerStream>> {
         let accepting = self.accepting;
-        let guard = AbortOnDrop(accepting);
         futures::StreamExt::map(ReceiverStream::new(self.streams), move |stream| {
-            let _accepting = &guard;
+            let _accepting = &accepting;
             stream
         })
     }
 }
 
-struct AbortOnDrop(JoinHandle<()>);
+/// Accepts for as long as it is kept.
+struct Accepting {
+    task: JoinHandle<()>,
+    _alive: watch::Sender<()>,
+}
 
-impl Drop for AbortOnDrop {
+impl Drop for Accepting {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -98,6 +108,7 @@ fn caller_in(extensions: &Extensions) -> Result<NodeId, Status> {
 }
 
 struct Door {
+    listening: watch::Receiver<()>,
     acceptor: TlsAcceptor,
     cluster: u128,
 }
@@ -159,6 +170,7 @@ impl Door {
                 Some(identity)
             }
         };
-        Ok(PeerStream::new(stream, PeerInfo { identity }))
+        let info = PeerInfo { identity };
+        Ok(PeerStream::new(stream, info, self.listening.clone()))
     }
 }

@@ -9,6 +9,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::watch,
 };
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
@@ -22,15 +23,25 @@ pub struct PeerInfo {
     pub identity: Option<PeerIdentity>,
 }
 
-/// A connection whose other end is known.
+/// A connection whose other end is known. It ends with its listener: streams between nodes have no end of their own.
 pub struct PeerStream {
     stream: TlsStream<TcpStream>,
     info: PeerInfo,
+    listener_gone: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl PeerStream {
-    pub(crate) const fn new(stream: TlsStream<TcpStream>, info: PeerInfo) -> Self {
-        Self { stream, info }
+    pub(crate) fn new(
+        stream: TlsStream<TcpStream>,
+        info: PeerInfo,
+        mut listener: watch::Receiver<()>,
+    ) -> Self {
+        let listener_gone = Box::pin(async move { while listener.changed().await.is_ok() {} });
+        Self {
+            stream,
+            info,
+            listener_gone,
+        }
     }
 }
 
@@ -48,6 +59,10 @@ impl AsyncRead for PeerStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.listener_gone.as_mut().poll(context).is_ready() {
+            let text = "the listener has ended";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, text)));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

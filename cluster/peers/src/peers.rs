@@ -10,7 +10,11 @@ use hyper_util::rt::TokioIo;
 use parking_lot::RwLock;
 use ringtail_proto::NodeId;
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, timeout},
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
@@ -52,6 +56,7 @@ struct Inner {
 struct Peer {
     address: watch::Sender<String>,
     state: Arc<watch::Sender<PeerState>>,
+    reached_since: watch::Receiver<Option<Instant>>,
     channel: Channel,
 }
 
@@ -98,10 +103,19 @@ impl Peers {
                     let name = tls::name_of(self.inner.cluster, *node)?;
                     let (sender, receiver) = watch::channel(address.clone());
                     let state = Arc::new(watch::Sender::new(PeerState::Unknown));
-                    let channel = channel(&self.inner.config, name, receiver, state.clone());
+                    let (since, reached_since) = watch::channel(None);
+                    let link = Link {
+                        connector: TlsConnector::from(self.inner.config.clone()),
+                        name,
+                        address: receiver,
+                        state: state.clone(),
+                        reached_since: since,
+                    };
+                    let channel = channel(Arc::new(link));
                     let peer = Peer {
                         address: sender,
                         state,
+                        reached_since,
                         channel,
                     };
                     peers.insert(*node, peer);
@@ -127,6 +141,14 @@ impl Peers {
             .map_or(PeerState::Unknown, |peer| *peer.state.borrow())
     }
 
+    /// For how long there has been a connection to a node, as far as the last attempt tells; none while there is none.
+    #[must_use]
+    pub fn reached_for(&self, node: NodeId) -> Option<Duration> {
+        let peers = self.inner.peers.read();
+        let since = peers.get(&node)?.reached_since.borrow();
+        since.map(|since| since.elapsed())
+    }
+
     /// The nodes that are known.
     #[must_use]
     pub fn nodes(&self) -> BTreeSet<NodeId> {
@@ -134,23 +156,34 @@ impl Peers {
     }
 }
 
-fn channel(
-    config: &Arc<ClientConfig>,
+/// One node's side of its channel.
+struct Link {
+    connector: TlsConnector,
     name: ServerName<'static>,
     address: watch::Receiver<String>,
     state: Arc<watch::Sender<PeerState>>,
-) -> Channel {
-    let connector = TlsConnector::from(config.clone());
+    reached_since: watch::Sender<Option<Instant>>,
+}
+
+impl Link {
+    fn note(&self, is_reached: bool) {
+        let (state, since) = match is_reached {
+            true => (PeerState::Reached, Some(Instant::now())),
+            false => (PeerState::Unreachable, None),
+        };
+        self.reached_since.send_replace(since);
+        self.state
+            .send_if_modified(|known| std::mem::replace(known, state) != state);
+    }
+}
+
+fn channel(link: Arc<Link>) -> Channel {
     let connect = service_fn(move |_uri: Uri| {
-        let (connector, name, state) = (connector.clone(), name.clone(), state.clone());
-        let address = address.borrow().clone();
+        let link = link.clone();
         async move {
-            let connected = connect(&connector, name, &address).await;
-            let reached = match &connected {
-                Ok(_) => PeerState::Reached,
-                Err(_) => PeerState::Unreachable,
-            };
-            state.send_if_modified(|known| std::mem::replace(known, reached) != reached);
+            let address = link.address.borrow().clone();
+            let connected = connect(&link.connector, link.name.clone(), &address).await;
+            link.note(connected.is_ok());
             connected.map(TokioIo::new)
         }
     });

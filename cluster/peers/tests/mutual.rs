@@ -173,6 +173,24 @@ async fn a_joining_node_reaches_the_ring_of_its_token_and_no_service_for_members
 }
 
 #[tokio::test]
+async fn connections_end_with_their_listener() {
+    let authority = RingAuthority::create(CLUSTER).unwrap();
+    let second = NodeCredentials::issue(identity(2), share(&authority)).unwrap();
+    let running = serve(&NodeCredentials::issue(identity(1), authority).unwrap());
+    let peers = knowing(&second, 1, &running.address);
+    assert_eq!(who_am_i(&peers, 1).await.unwrap(), 2);
+    drop(running);
+    let refused = async {
+        while who_am_i(&peers, 1).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(10);
+    tokio::time::timeout(patience, refused).await.unwrap();
+    assert_eq!(peers.state(NodeId(1)), PeerState::Unreachable);
+}
+
+#[tokio::test]
 async fn garbage_at_the_door_harms_nobody() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let authority = RingAuthority::create(CLUSTER).unwrap();

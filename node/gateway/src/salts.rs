@@ -142,6 +142,42 @@ impl Salts {
         self.write(&next)
     }
 
+    /// All salts and keys, for another node of the ring: in the form of the file.
+    #[must_use]
+    pub fn export(&self) -> String {
+        format::write(&self.held.load())
+    }
+
+    /// Takes over another node's salts: what it holds counts from now on, what only this node holds stays.
+    ///
+    /// # Errors
+    /// When it is not what [`Self::export`] gives, or the file cannot be written.
+    pub fn adopt(&self, exported: &str) -> Result<(), SaltsError> {
+        let other = format::read(exported).map_err(|fault| fault.at(Path::new("another node")))?;
+        let _writer = self.writer.lock();
+        let held = self.held.load_full();
+        let now = self.clock.now();
+        let mut next = (*held).clone();
+        for (day, salt) in other.days.into_iter().filter(|(day, _)| is_due(*day, now)) {
+            next.days.retain(|(known, _)| *known != day);
+            next.days.push((day, salt));
+        }
+        next.days.sort_unstable_by_key(|(day, _)| *day);
+        for (name, key) in other.imports {
+            let is_room = next.imports.len() < IMPORTS_MAX;
+            match next.imports.iter_mut().find(|(known, _)| *known == name) {
+                Some(known) => known.1 = key,
+                None if is_room => next.imports.push((name, key)),
+                None => return Err(SaltsError::TooManyImports),
+            }
+        }
+        if next == *held {
+            return Ok(());
+        }
+        self.held.store(Arc::new(next.clone()));
+        self.write(&next)
+    }
+
     /// The salt of a local date (days since 1970-01-01); none when it is over or not yet due.
     pub(crate) fn day(&self, day: i32) -> Option<Secret> {
         let now = self.clock.now();

@@ -7,8 +7,10 @@ mod import;
 mod key;
 mod output;
 mod query;
+mod ring;
 mod site;
 mod status;
+mod token;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -17,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     config::{Config, Flags},
     exit::{Exit, ExitError},
+    ring::JoinOptions,
 };
 
 use client::Client;
@@ -48,6 +51,14 @@ enum Command {
     Event(Remote<event::Arguments>),
     /// Tell how the node is.
     Status(Remote<status::Arguments>),
+    /// Make tokens for new nodes.
+    Token(Remote<token::Arguments>),
+    /// Move leaders and replicas away from a node, so that it can be stopped.
+    Drain(Remote<ring::Drain>),
+    /// Take a node out of the ring for good.
+    Remove(Remote<ring::Remove>),
+    /// Show where groups would move.
+    Rebalance(Remote<ring::Rebalance>),
 }
 
 #[derive(Args)]
@@ -64,6 +75,18 @@ struct ServeArguments {
     /// Address of gRPC; port 0 picks one.
     #[arg(long, value_name = "ADDR")]
     grpc: Option<SocketAddr>,
+    /// Address for the other nodes of the ring; port 0 picks one.
+    #[arg(long, value_name = "ADDR")]
+    peer: Option<SocketAddr>,
+    /// Where the node stands, for example a rack; replicas avoid sharing it.
+    #[arg(long, value_name = "NAME")]
+    zone: Option<String>,
+    /// Join the ring of the node at this peer address, the first time.
+    #[arg(long, value_name = "HOST:PORT", requires = "token")]
+    join: Option<String>,
+    /// The token of `ringtail token create`.
+    #[arg(long, env = "RINGTAIL_JOIN_TOKEN", hide_env_values = true)]
+    token: Option<String>,
 }
 
 /// A command that talks to a server.
@@ -128,6 +151,10 @@ impl Command {
             Self::Query(command) => command.run(query::run),
             Self::Event(command) => command.run(event::run),
             Self::Status(command) => command.run(status::run),
+            Self::Token(command) => command.run(token::run),
+            Self::Drain(command) => command.run(ring::drain),
+            Self::Remove(command) => command.run(ring::remove),
+            Self::Rebalance(command) => command.run(ring::rebalance),
         }
     }
 }
@@ -138,8 +165,19 @@ impl ServeArguments {
             data_directory: self.data_dir,
             http_address: self.http,
             grpc_address: self.grpc,
+            peer_address: self.peer,
+            zone: self.zone,
         };
-        crate::serve::serve(Config::load(self.config, &flags)?)
+        let config = Config::load(self.config, &flags)?;
+        let join = self
+            .join
+            .zip(self.token)
+            .map(|(address, token)| JoinOptions {
+                address,
+                token,
+                zone: config.zone.clone(),
+            });
+        crate::serve::serve(config, join)
     }
 }
 

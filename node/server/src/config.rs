@@ -20,6 +20,13 @@ pub(crate) struct Config {
     pub http_address: SocketAddr,
     /// Address of gRPC. Port 0 picks one.
     pub grpc_address: SocketAddr,
+    /// Address for the other nodes of the ring. Port 0 picks one. While the node is alone, another port is picked when
+    /// this one is taken.
+    pub peer_address: SocketAddr,
+    /// Where the other nodes reach this one, `host:port`; default: the peer address.
+    pub peer_advertised: String,
+    /// Where the node stands; replicas of a group avoid sharing a zone.
+    pub zone: String,
     /// Networks (CIDR) whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<String>,
     /// Partition groups; fixed when the data directory is made. 1 to 256.
@@ -46,6 +53,9 @@ impl Default for Config {
             data_directory: PathBuf::from("ringtail-data"),
             http_address: SocketAddr::from(([127, 0, 0, 1], 8080)),
             grpc_address: SocketAddr::from(([127, 0, 0, 1], 7001)),
+            peer_address: SocketAddr::from(([127, 0, 0, 1], 7000)),
+            peer_advertised: String::new(),
+            zone: String::new(),
             trusted_proxies: Vec::new(),
             partitions: 16,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -71,6 +81,12 @@ pub(crate) struct Flags {
     /// `--grpc`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc_address: Option<SocketAddr>,
+    /// `--peer`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer_address: Option<SocketAddr>,
+    /// `--zone`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 impl Config {
@@ -102,6 +118,9 @@ impl Config {
             "data_directory",
             "http_address",
             "grpc_address",
+            "peer_address",
+            "peer_advertised",
+            "zone",
             "trusted_proxies",
             "partitions",
             "threads",

@@ -1,6 +1,7 @@
 //! The data directory: its format marker, the lock that keeps a second process out, and the node's identity.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -9,7 +10,7 @@ use std::{
 
 use ringtail_proto::NodeId;
 use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 /// The format that this binary reads and writes.
@@ -19,6 +20,8 @@ const IDENTITY_FILE: &str = "node.id";
 const LOCK_FILE: &str = "lock";
 const TOKEN_FILE: &str = "admin.token";
 const ADDRESSES_FILE: &str = "addresses.json";
+const PEERS_FILE: &str = "peers.json";
+const ATTEMPT_FILE: &str = "join.attempt";
 
 /// An open data directory; the lock is held until this is dropped.
 pub(crate) struct DataDirectory {
@@ -45,6 +48,9 @@ pub(crate) struct Addresses {
     pub http: String,
     /// gRPC address.
     pub grpc: String,
+    /// Address for the other nodes.
+    #[serde(default)]
+    pub peer: String,
 }
 
 /// Why a data directory cannot be used.
@@ -90,7 +96,13 @@ pub(crate) enum DataDirectoryError {
     },
 }
 
-impl DataDirectory {
+/// A data directory that is locked, whether or not it knows yet which node it belongs to.
+pub(crate) struct Unclaimed {
+    path: PathBuf,
+    lock: File,
+}
+
+impl Unclaimed {
     /// Opens the directory, or makes it when it is absent or empty.
     ///
     /// # Errors
@@ -104,12 +116,99 @@ impl DataDirectory {
         }
         let lock = take_lock(path)?;
         check_format(path)?;
-        let identity = read_or_make_identity(path)?;
         Ok(Self {
             path: path.to_owned(),
-            identity,
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// Whose it is, if anybody's.
+    ///
+    /// # Errors
+    /// When the file is not what was written.
+    pub(crate) fn identity(&self) -> Result<Option<Identity>, DataDirectoryError> {
+        read_json(&self.path.join(IDENTITY_FILE))
+    }
+
+    /// Makes it this node's: written after everything else that a node needs.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn claim(&self, identity: &Identity) -> Result<(), DataDirectoryError> {
+        write_json(&self.path.join(IDENTITY_FILE), identity)
+    }
+
+    /// The id of this directory's one attempt to join a ring.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub(crate) fn join_attempt(&self) -> Result<Uuid, DataDirectoryError> {
+        let file = self.path.join(ATTEMPT_FILE);
+        if let Some(attempt) = read_json(&file)? {
+            return Ok(attempt);
+        }
+        let attempt = Uuid::new_v4();
+        write_json(&file, &attempt)?;
+        Ok(attempt)
+    }
+
+    /// Writes down where the other nodes are, until the metadata says so.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn write_peers(
+        &self,
+        peers: &BTreeMap<NodeId, String>,
+    ) -> Result<(), DataDirectoryError> {
+        write_json(&self.path.join(PEERS_FILE), peers)
+    }
+
+    /// The directory of the certificates.
+    pub(crate) fn tls(&self) -> PathBuf {
+        self.path.join("tls")
+    }
+
+    /// The directory of the node that it belongs to; of a new ring's first node when it belongs to none.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn into_claimed(self) -> Result<DataDirectory, DataDirectoryError> {
+        let identity = match self.identity()? {
+            Some(identity) => identity,
+            None => {
+                let identity = Identity {
+                    cluster: Uuid::new_v4(),
+                    node: NodeId(1),
+                };
+                self.claim(&identity)?;
+                identity
+            }
+        };
+        Ok(DataDirectory {
+            path: self.path,
+            identity,
+            _lock: self.lock,
+        })
+    }
+}
+
+impl DataDirectory {
+    /// The directory of the certificates.
+    pub(crate) fn tls(&self) -> PathBuf {
+        self.path.join("tls")
+    }
+
+    /// The directory of snapshots on their way in.
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
+
+    /// Where the other nodes were when this one joined.
+    ///
+    /// # Errors
+    /// When the file is not what was written.
+    pub(crate) fn peers(&self) -> Result<BTreeMap<NodeId, String>, DataDirectoryError> {
+        Ok(read_json(&self.path.join(PEERS_FILE))?.unwrap_or_default())
     }
 
     /// The directory of the shared Raft log.
@@ -162,8 +261,7 @@ impl DataDirectory {
     /// # Errors
     /// When the file cannot be written.
     pub(crate) fn write_addresses(&self, addresses: &Addresses) -> Result<(), DataDirectoryError> {
-        let text = serde_json::to_vec(addresses).expect("two strings are JSON");
-        write_durably(&self.path.join(ADDRESSES_FILE), &text, 0o644)
+        write_json(&self.path.join(ADDRESSES_FILE), addresses)
     }
 }
 
@@ -185,14 +283,7 @@ pub(crate) fn read_token(path: &Path) -> Result<Option<String>, DataDirectoryErr
 /// # Errors
 /// When the file exists and cannot be read.
 pub(crate) fn read_addresses(path: &Path) -> Result<Option<Addresses>, DataDirectoryError> {
-    let file = path.join(ADDRESSES_FILE);
-    match fs::read(&file) {
-        Ok(text) => serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|error| damaged(&file, error)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(DataDirectoryError::Io { path: file, source }),
-    }
+    read_json(&path.join(ADDRESSES_FILE))
 }
 
 fn has_foreign_files(path: &Path) -> io::Result<bool> {
@@ -243,21 +334,19 @@ fn check_format(path: &Path) -> Result<(), DataDirectoryError> {
     Ok(())
 }
 
-fn read_or_make_identity(path: &Path) -> Result<Identity, DataDirectoryError> {
-    let file = path.join(IDENTITY_FILE);
-    match fs::read(&file) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|error| damaged(&file, error)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let identity = Identity {
-                cluster: Uuid::new_v4(),
-                node: NodeId(1),
-            };
-            let text = serde_json::to_vec(&identity).expect("an identity is JSON");
-            write_durably(&file, &text, 0o644)?;
-            Ok(identity)
-        }
-        Err(source) => Err(DataDirectoryError::Io { path: file, source }),
+fn read_json<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, DataDirectoryError> {
+    match fs::read(file) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| damaged(file, error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at(file)(error)),
     }
+}
+
+fn write_json(file: &Path, value: &impl Serialize) -> Result<(), DataDirectoryError> {
+    let text = serde_json::to_vec(value).map_err(|error| damaged(file, error))?;
+    write_durably(file, &text, 0o644)
 }
 
 /// Writes a file so that after a crash it holds either what it held before or all of the new content.
@@ -299,15 +388,19 @@ mod tests {
 
     use super::*;
 
+    fn open(path: &Path) -> Result<DataDirectory, DataDirectoryError> {
+        Unclaimed::open(path)?.into_claimed()
+    }
+
     #[test]
     fn identity_survives_and_a_second_process_is_kept_out() {
         let temporary = tempfile::tempdir().unwrap();
-        let first = DataDirectory::open(temporary.path()).unwrap();
-        let error = DataDirectory::open(temporary.path()).err().unwrap();
+        let first = open(temporary.path()).unwrap();
+        let error = open(temporary.path()).err().unwrap();
         assert!(matches!(error, DataDirectoryError::InUse { .. }), "{error}");
         let identity = first.identity.clone();
         drop(first);
-        let again = DataDirectory::open(temporary.path()).unwrap();
+        let again = open(temporary.path()).unwrap();
         assert_eq!(again.identity, identity);
     }
 
@@ -320,7 +413,7 @@ mod tests {
         ] {
             let temporary = tempfile::tempdir().unwrap();
             fs::write(temporary.path().join(file), content).unwrap();
-            let error = DataDirectory::open(temporary.path()).err().unwrap();
+            let error = open(temporary.path()).err().unwrap();
             assert!(error.to_string().contains(expect), "{error}");
         }
     }
@@ -328,7 +421,7 @@ mod tests {
     #[test]
     fn token_is_readable_by_the_owner_alone() {
         let temporary = tempfile::tempdir().unwrap();
-        let directory = DataDirectory::open(temporary.path()).unwrap();
+        let directory = open(temporary.path()).unwrap();
         assert_eq!(directory.admin_token().unwrap(), None);
         directory.write_admin_token("secret").unwrap();
         assert_eq!(directory.admin_token().unwrap().as_deref(), Some("secret"));

@@ -3,16 +3,27 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use ringtail_checkpoint::FreeSpace;
+use ringtail_metadata::{
+    Command,
+    reconcile::{
+        GroupControl, Keeper, KeeperOptions, NodeHealth, OpenGroups, Reconciler, ReconcilerOptions,
+    },
+};
 use ringtail_router::IngestGate;
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 
-use crate::{disk_watch, wiring::Node};
+use crate::{
+    disk_watch,
+    ring::{Hosting, PeerHealth, follow_addresses},
+    wiring::Node,
+};
 
 const KEY_USES_INTERVAL: Duration = Duration::from_secs(60);
 const METADATA_FLOOR_INTERVAL: Duration = Duration::from_secs(60);
 const METRICS_INTERVAL: Duration = Duration::from_secs(5);
 const SETTINGS_INTERVAL: Duration = Duration::from_secs(5);
 const SALTS_INTERVAL: Duration = Duration::from_secs(600);
+const DESCRIPTION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts all jobs; they end when they are aborted.
 pub(crate) fn start(
@@ -21,14 +32,94 @@ pub(crate) fn start(
     gate: Arc<IngestGate>,
     disk_reserve_bytes: u64,
 ) -> Vec<JoinHandle<()>> {
-    vec![
+    let mut duties = vec![
         tokio::spawn(disk_watch::watch(free, gate, disk_reserve_bytes)),
         key_uses(node),
         metadata_floor(node),
         salts(node),
         settings(node),
         metrics_upkeep(node),
-    ]
+    ];
+    duties.extend(ring_duties(node));
+    duties
+}
+
+/// What a node does as one of several.
+fn ring_duties(node: &Node) -> Vec<JoinHandle<()>> {
+    let metadata = &node.metadata;
+    let health: Arc<dyn NodeHealth> = Arc::new(PeerHealth {
+        node: node.identity.node,
+        peers: node.peers.clone(),
+    });
+    let hosting = Hosting {
+        node: node.identity.node,
+        metadata: metadata.clone(),
+        raft: Arc::clone(&node.raft),
+        partitions: Arc::clone(&node.partitions),
+        router: node.router.clone(),
+    };
+    let groups: OpenGroups = {
+        let raft = Arc::clone(&node.raft);
+        Arc::new(move || {
+            let open = raft.groups().into_iter();
+            open.map(|group| Arc::new(group) as Arc<dyn GroupControl>)
+                .collect()
+        })
+    };
+    let keeper = Keeper::new(
+        node.identity.node,
+        metadata.clone(),
+        groups,
+        Arc::clone(&health),
+        KeeperOptions::default(),
+        node.actor().clone(),
+    );
+    let reconciler = Reconciler::new(
+        metadata.clone(),
+        health,
+        ReconcilerOptions::default(),
+        node.actor().clone(),
+    );
+    let addresses = follow_addresses(metadata.clone(), node.peers.clone(), Arc::clone(&node.raft));
+    let mut duties = vec![
+        tokio::spawn(addresses),
+        tokio::spawn(hosting.run()),
+        tokio::spawn(keeper.run()),
+        tokio::spawn(reconciler.run()),
+        description(node),
+    ];
+    if let Ok(salts) = node.salts_follower() {
+        duties.push(tokio::spawn(salts.run()));
+    }
+    duties
+}
+
+/// Tells the ring where this node is, as soon as the ring can be told and whenever it knows otherwise.
+fn description(node: &Node) -> JoinHandle<()> {
+    let (metadata, actor) = (node.metadata.clone(), node.actor().clone());
+    let (id, mine) = (node.identity.node, node.description.clone());
+    every(DESCRIPTION_INTERVAL, move || {
+        let (metadata, actor, mine) = (metadata.clone(), actor.clone(), mine.clone());
+        async move {
+            let known = metadata.directory().node(id);
+            let is_right = known.as_ref().is_some_and(|known| {
+                known.addresses == mine.addresses
+                    && known.zone == mine.zone
+                    && known.feature_level == mine.feature_level
+            });
+            if is_right {
+                return Ok(());
+            }
+            if known.is_none() {
+                let register = Command::RegisterNode {
+                    node: id,
+                    addresses: mine.addresses.clone(),
+                };
+                metadata.execute(register, &actor, "start").await?;
+            }
+            metadata.describe(id, mine, &actor).await
+        }
+    })
 }
 
 /// Folds samples of histograms together, also while nobody scrapes them.
@@ -46,7 +137,7 @@ fn settings(node: &Node) -> JoinHandle<()> {
     every(SETTINGS_INTERVAL, move || {
         let settings = Arc::clone(&settings);
         async move {
-            match settings.is_behind() {
+            match settings.is_due() {
                 true => settings.push_all().await.map(drop),
                 false => Ok(()),
             }

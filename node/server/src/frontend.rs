@@ -122,6 +122,7 @@ fn start_http(
     let imports = web::Data::new(node.imports.clone());
     let lookup = web::Data::new(node.lookup.clone());
     let status = web::Data::new(node.status.clone());
+    let ring = web::Data::new(node.ring.clone());
     let gateway = web::Data::from(node.gateway.clone());
     let http_connections_max = (connections_max - connections_max / GRPC_SHARE) as usize;
     let server = HttpServer::new(move || {
@@ -132,6 +133,7 @@ fn start_http(
             .app_data(imports.clone())
             .app_data(lookup.clone())
             .app_data(status.clone())
+            .app_data(ring.clone())
             .configure(|app| ringtail_gateway::configure(app, gateway.clone()))
             .configure(http::configure)
     })

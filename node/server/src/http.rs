@@ -6,6 +6,7 @@ mod health;
 mod imports;
 mod keys;
 mod query;
+mod ring;
 mod sites;
 mod status;
 
@@ -37,6 +38,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     query::configure(config);
     events::configure(config);
     status::configure(config);
+    ring::configure(config);
     assets::configure(config);
 }
 

@@ -13,17 +13,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     config::Config,
-    data_directory::{Addresses, DataDirectory, DataDirectoryError},
+    data_directory::{Addresses, DataDirectory, DataDirectoryError, Unclaimed},
     exit::{Exit, ExitError},
     file_limit,
     frontend::{Frontend, ReplayingFrontend},
     health::{Health, NodeState},
+    ring::{self, JoinOptions},
     telemetry,
     wiring::Node,
 };
 
 /// Runs a node until a signal or a failure of its disk ends it.
-pub(crate) fn serve(config: Config) -> Result<(), ExitError> {
+pub(crate) fn serve(config: Config, join: Option<JoinOptions>) -> Result<(), ExitError> {
     telemetry::start_logging()?;
     let metrics = telemetry::start_metrics()?;
     let threads = config.threads;
@@ -34,23 +35,33 @@ pub(crate) fn serve(config: Config) -> Result<(), ExitError> {
             .build()
             .expect("the system gives threads to a starting process")
     });
-    system.block_on(run(config, metrics))
+    system.block_on(run(config, join, metrics))
 }
 
-async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), ExitError> {
+async fn run(
+    config: Config,
+    join: Option<JoinOptions>,
+    metrics: PrometheusHandle,
+) -> Result<(), ExitError> {
     let mut signals = Signals::listen()?;
     let connections_max = file_limit::raise();
-    let data = DataDirectory::open(&config.data_directory)?;
+    let unclaimed = Unclaimed::open(&config.data_directory)?;
     let http = bind("http", config.http_address)?;
     let grpc = bind("grpc", config.grpc_address)?;
+    let peer = bind_peer(&config)?;
     let addresses = Addresses {
         http: address_of(&http)?,
         grpc: address_of(&grpc)?,
+        peer: match config.peer_advertised.as_str() {
+            "" => address_of(&peer)?,
+            advertised => advertised.to_owned(),
+        },
     };
+    let data = claim(unclaimed, join, &addresses).await?;
     let health = Arc::new(Health::default());
     let replaying = ReplayingFrontend::start(&http, &health)?;
     let opened = tokio::select! {
-        node = Node::open(&config, &data, &addresses, &health, metrics) => node,
+        node = Node::open(&config, &data, &addresses, &peer, &health, metrics) => node,
         () = signals.received() => return Ok(()),
     };
     replaying.stop().await;
@@ -66,6 +77,23 @@ async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), ExitError>
     frontend.stop(drain).await;
     node.stop(drain).await;
     ended
+}
+
+/// The directory of this node, which joins a ring first if it was told to and belongs to none yet.
+async fn claim(
+    unclaimed: Unclaimed,
+    join: Option<JoinOptions>,
+    addresses: &Addresses,
+) -> Result<DataDirectory, ExitError> {
+    let claimed = match (unclaimed.identity()?, join) {
+        (None, Some(options)) => ring::join(unclaimed, &options, addresses).await?,
+        (Some(identity), Some(_)) => {
+            tracing::info!(node = %identity.node, "a node of a ring already, the join token is left alone");
+            unclaimed
+        }
+        (_, None) => unclaimed,
+    };
+    Ok(claimed.into_claimed()?)
 }
 
 /// Becomes ready and serves; ends only when the node cannot go on.
@@ -117,6 +145,7 @@ fn announce(addresses: &Addresses) -> Result<(), ExitError> {
     let line = json!({
         "http": addresses.http,
         "grpc": addresses.grpc,
+        "peer": addresses.peer,
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
     });
@@ -124,6 +153,20 @@ fn announce(addresses: &Addresses) -> Result<(), ExitError> {
     writeln!(stdout, "{line}")
         .and_then(|()| stdout.flush())
         .map_err(|error| ExitError::new(Exit::Failure, format!("stdout: {error}")))
+}
+
+/// Nobody but the ring looks for this address, and the ring is told: a node that was given none takes any when the
+/// usual one is taken, so that several can be tried on one machine.
+fn bind_peer(config: &Config) -> Result<TcpListener, ExitError> {
+    let usual = Config::default().peer_address;
+    match bind("peer", config.peer_address) {
+        Err(_) if config.peer_address == usual => {
+            let any = SocketAddr::new(usual.ip(), 0);
+            tracing::warn!(address = %usual, "peer address is taken, another one is used");
+            bind("peer", any)
+        }
+        bound => bound,
+    }
 }
 
 fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, ExitError> {

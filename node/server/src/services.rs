@@ -6,6 +6,7 @@ mod documents;
 mod imports;
 mod lookup;
 mod reports;
+mod ring;
 mod status;
 
 pub(crate) use access::{Access, Caller};
@@ -14,4 +15,5 @@ pub(crate) use documents::{GoalDocument, KeyDocument, SiteDocument, Time, time_t
 pub(crate) use imports::{ImportChunk, Imports};
 pub(crate) use lookup::Lookup;
 pub(crate) use reports::Reports;
+pub(crate) use ring::{NewJoinToken, Ring};
 pub(crate) use status::Status;

@@ -77,9 +77,10 @@ impl SettingsPusher {
         }
     }
 
-    /// True while a partition's log lacks settings.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.directory.awaiting_settings_count() > 0
+    /// True while a partition's log lacks settings and it is for this node to send them: of several, the one that leads
+    /// the metadata does.
+    pub(crate) fn is_due(&self) -> bool {
+        self.directory.awaiting_settings_count() > 0 && self.metadata.is_leader()
     }
 
     async fn send(&self, push: SettingsPush) -> Result<(SiteId, u64), RouteError> {

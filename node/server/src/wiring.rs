@@ -1,41 +1,49 @@
 //! The composition root: every part of a node, made in the order in which they need each other.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
+use futures::future::try_join_all;
 use metrics_exporter_prometheus::PrometheusHandle;
 use ringtail_checkpoint::{CheckpointStore, DiskFreeSpace, EmbeddedOptions, EmbeddedStore};
 use ringtail_gateway::{CollectorService, Gateway, GatewaySettings, Salts};
 use ringtail_log::{LocalDisk, LogOptions, SegmentLog};
 use ringtail_metadata::{
-    Actor, ClusterId, Command, Limits, Metadata, MetadataMachine, NewKey, NodeAddresses, Scope,
-    Seams, Secret,
+    Actor, ClusterId, Command, Description, Limits, Metadata, MetadataMachine, NewKey,
+    NodeAddresses, RingLink, Scope, Seams, Secret,
 };
 use ringtail_partition::{ArbiterSpawner, LogSource, PartitionOptions};
-use ringtail_proto::{GroupId, UnixMillis, wire::v1::collector_server::CollectorServer};
-use ringtail_raft::{Peering, RaftNode, RaftOptions};
+use ringtail_peers::{NodeCredentials, Peers, caller};
+use ringtail_proto::{GroupId, NodeId, UnixMillis, wire::v1::collector_server::CollectorServer};
+use ringtail_raft::{Channels, Group, Peering, RaftNode, RaftOptions, Staging};
 use ringtail_router::{
-    Clock, GroupRoute, NoPeers, RaftLeadership, RaftLog, ReplicatedLog, Router, RouterOptions,
-    RouterSeams, Spawning, SpoolPlace, SystemClock,
+    Clock, EventsService, GroupRoute, PeerNodes, Router, RouterOptions, RouterSeams, Spawning,
+    SpoolPlace, SystemClock, TonicLink,
 };
 use tokio::task::JoinHandle;
+use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use crate::{
     Partitions, SiteMachine,
     collecting::{DirectorySites, RouterSink},
     config::Config,
-    data_directory::{Addresses, DataDirectory},
+    data_directory::{Addresses, DataDirectory, Identity},
     disk_watch, duties,
     exit::{Exit, ExitError},
     health::{Health, NodeState},
     http::HealthView,
     log_source::SharedLog,
-    services::{Access, Admin, Imports, Lookup, Reports, Status},
+    ring::{self, Admission, PeerServer, RingService, RouteLeadership, SaltsFollower},
+    services::{Access, Admin, Imports, Lookup, Reports, Ring, Status},
     settings_pusher::SettingsPusher,
 };
 
 /// The group of the metadata.
 const METADATA: GroupId = GroupId(0);
+/// The node that makes a ring; all others join it.
+const FOUNDER: NodeId = NodeId(1);
+/// How long a node of several waits for its groups' leaders before it serves without.
+const LEADERS_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long a node may take from the start of its groups to readiness.
 const READY_WAIT_MAX: Duration = Duration::from_secs(600);
 
@@ -57,7 +65,13 @@ pub(crate) struct Node {
     pub(crate) store: Arc<dyn CheckpointStore>,
     pub(crate) settings: Arc<SettingsPusher>,
     pub(crate) duties: Vec<JoinHandle<()>>,
+    pub(crate) peers: Peers,
+    pub(crate) salts: Arc<Salts>,
+    pub(crate) ring: Ring,
+    pub(crate) description: Description,
+    pub(crate) identity: Identity,
     actor: Actor,
+    _peer_server: PeerServer,
 }
 
 impl Node {
@@ -66,21 +80,31 @@ impl Node {
         config: &Config,
         data: &DataDirectory,
         addresses: &Addresses,
+        peer: &TcpListener,
         health: &Arc<Health>,
         metrics: PrometheusHandle,
     ) -> Result<Self, ExitError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let actor = Actor::new(format!("node {}", data.identity.node));
-        let log = open_log(data)?;
+        let identity = &data.identity;
+        let actor = Actor::new(format!("node {}", identity.node));
+        let credentials = Arc::new(ring::credentials(data)?);
+        let peers = Peers::new(&credentials).map_err(damaged)?;
+        peers.set_addresses(&data.peers()?).map_err(damaged)?;
         let store = open_store(data)?;
-        let options = RaftOptions::new(data.identity.node);
-        let raft = Arc::new(RaftNode::start(options, log, Peering::none()).map_err(fail)?);
-        let metadata =
-            open_metadata(data, config, &raft, &store, addresses, &clock, &actor).await?;
+        let raft = start_raft(data, &peers)?;
+        let metadata = open_metadata(&raft, &store, &peers, &clock).await?;
+        let description = description(config, addresses);
+        if identity.node == FOUNDER {
+            found(config, data, &raft, &metadata, &description, &actor).await?;
+        }
+        learn(&raft, &metadata, &credentials, peer).await?;
+        check_cluster(data, &metadata)?;
         let directory = metadata.directory();
         let log_source: Arc<dyn LogSource> = Arc::new(SharedLog(Arc::clone(raft.log())));
-        let partitions = open_partitions(config, &raft, &store, &log_source, &metadata).await?;
-        let router = start_router(config, data, &raft, &partitions, &metadata, &clock).await?;
+        let partitions =
+            open_partitions(config, data, &raft, &store, &log_source, &metadata).await?;
+        let (router, followers) =
+            start_router(config, data, &raft, &partitions, &metadata, &peers, &clock).await?;
         let settings = Arc::new(SettingsPusher::new(
             metadata.clone(),
             router.clone(),
@@ -94,6 +118,14 @@ impl Node {
         let salts = Salts::open(&data.salts(), gateway_clock.clone())
             .map_err(|error| ExitError::new(Exit::DataDirectory, error))?;
         let salts = Arc::new(salts);
+        let routes = Routes::new(raft.service())
+            .add_service(Admission::server(
+                metadata.clone(),
+                Arc::clone(&credentials),
+            ))
+            .add_service(RingService::server(metadata.clone(), Arc::clone(&salts)))
+            .add_service(EventsService::server(router.clone(), Arc::new(caller)));
+        let peer_server = PeerServer::start(peer, &credentials, routes)?;
         let gateway = Arc::new(Gateway::new(
             gateway_settings(config)?,
             Arc::new(DirectorySites::new(Arc::clone(&directory))),
@@ -138,6 +170,12 @@ impl Node {
                 log: log_source,
                 gateway: Arc::clone(&gateway),
             },
+            ring: Ring {
+                access: access.clone(),
+                metadata: metadata.clone(),
+                raft: Arc::clone(&raft),
+                fingerprint: ring::fingerprint(&credentials).into(),
+            },
             status: Status {
                 access,
                 health: Arc::clone(health),
@@ -157,19 +195,24 @@ impl Node {
             raft,
             store,
             settings,
+            peers,
+            salts,
+            description,
+            identity: data.identity.clone(),
             duties: Vec::new(),
             actor,
+            _peer_server: peer_server,
         };
         node.duties = duties::start(&node, free, gate, config.disk_reserve_bytes);
+        node.duties.extend(followers);
         Ok(node)
     }
 
     /// Waits until every group has applied what its log holds, then brings overdue settings in.
     pub(crate) async fn become_ready(&self, data: &DataDirectory) -> Result<(), ExitError> {
         let all = async {
-            for group in self.raft.groups() {
-                group.ready().await.map_err(fail)?;
-            }
+            self.until_led().await?;
+            self.take_salts().await?;
             if let Err(error) = self.settings.push_all().await {
                 tracing::warn!(%error, "settings wait for the next push");
             }
@@ -186,6 +229,51 @@ impl Node {
             .set_serving::<CollectorServer<CollectorService>>()
             .await;
         Ok(())
+    }
+
+    /// Waits until every group here has a leader. In a ring of several nodes a group may have none for long: then the
+    /// node goes on, and what is sent to the group waits in the spool.
+    async fn until_led(&self) -> Result<(), ExitError> {
+        let groups = self.raft.groups();
+        let led = try_join_all(groups.iter().map(Group::ready));
+        if self.is_alone() {
+            return led.await.map(drop).map_err(fail);
+        }
+        match tokio::time::timeout(LEADERS_WAIT_MAX, led).await {
+            Ok(led) => led.map(drop).map_err(fail),
+            Err(_elapsed) => {
+                tracing::warn!("some groups have no leader yet");
+                Ok(())
+            }
+        }
+    }
+
+    /// Salts have to be the ring's before the first visitor is hashed. A node that cannot ask goes on with those it has.
+    async fn take_salts(&self) -> Result<(), ExitError> {
+        let leader = self.raft.group(METADATA).and_then(|group| group.leader());
+        let Some(leader) = leader.filter(|leader| *leader != self.identity.node) else {
+            return Ok(());
+        };
+        if let Err(error) = self.salts_follower()?.fetch_from(leader).await {
+            tracing::warn!(%leader, error, "salts are those of the last run");
+        }
+        Ok(())
+    }
+
+    /// Keeps the salts those of the ring.
+    pub(crate) fn salts_follower(&self) -> Result<SaltsFollower, ExitError> {
+        let group = self.raft.group(METADATA);
+        Ok(SaltsFollower {
+            group: group.ok_or_else(|| fail("the metadata's group is not open"))?,
+            peers: self.peers.clone(),
+            salts: Arc::clone(&self.salts),
+        })
+    }
+
+    /// True when the ring is this node.
+    fn is_alone(&self) -> bool {
+        let nodes = self.metadata.directory().nodes();
+        nodes.iter().filter(|node| node.is_member()).count() <= 1
     }
 
     /// The service that takes events over gRPC.
@@ -207,11 +295,24 @@ impl Node {
     }
 }
 
-fn open_log(data: &DataDirectory) -> Result<Arc<SegmentLog>, ExitError> {
-    let (log, report) = SegmentLog::open(Arc::new(LocalDisk), &data.log(), LogOptions::default())
+fn start_raft(data: &DataDirectory, peers: &Peers) -> Result<Arc<RaftNode>, ExitError> {
+    let disk = Arc::new(LocalDisk);
+    let (log, report) = SegmentLog::open(disk.clone(), &data.log(), LogOptions::default())
         .map_err(|error| ExitError::new(Exit::DataDirectory, error))?;
     tracing::info!(?report, "log opened");
-    Ok(log)
+    let peering = Peering {
+        channels: channels(peers),
+        staging: Some(Staging::open(disk, &data.snapshots()).map_err(damaged)?),
+    };
+    let options = RaftOptions::new(data.identity.node);
+    Ok(Arc::new(
+        RaftNode::start(options, log, peering).map_err(fail)?,
+    ))
+}
+
+fn channels(peers: &Peers) -> Channels {
+    let peers = peers.clone();
+    Arc::new(move |node| peers.channel(node))
 }
 
 fn open_store(data: &DataDirectory) -> Result<Arc<dyn CheckpointStore>, ExitError> {
@@ -221,71 +322,111 @@ fn open_store(data: &DataDirectory) -> Result<Arc<dyn CheckpointStore>, ExitErro
 }
 
 async fn open_metadata(
-    data: &DataDirectory,
-    config: &Config,
     raft: &RaftNode,
     store: &Arc<dyn CheckpointStore>,
-    addresses: &Addresses,
+    peers: &Peers,
     clock: &Arc<dyn Clock>,
-    actor: &Actor,
 ) -> Result<Metadata, ExitError> {
     let machine = Arc::new(MetadataMachine::open(Arc::clone(store)).map_err(damaged)?);
     let group = raft
         .open_group(METADATA, machine.clone())
         .await
         .map_err(damaged)?;
+    let seams = Arc::new(SystemSeams(Arc::clone(clock)));
+    let link = Arc::new(RingLink::new(channels(peers)));
+    Ok(Metadata::new(group, machine, seams).with_link(link))
+}
+
+/// Makes the ring at the first start of its first node.
+async fn found(
+    config: &Config,
+    data: &DataDirectory,
+    raft: &RaftNode,
+    metadata: &Metadata,
+    description: &Description,
+    actor: &Actor,
+) -> Result<(), ExitError> {
+    let directory = metadata.directory();
+    if directory.cluster().is_some() && directory.node(FOUNDER).is_some() {
+        return Ok(());
+    }
+    let group = raft.group(METADATA);
+    let group = group.ok_or_else(|| fail("the metadata's group is not open"))?;
     group.initialize_single().await.map_err(fail)?;
     group.ready().await.map_err(fail)?;
-    let seams = Arc::new(SystemSeams(Arc::clone(clock)));
-    let metadata = Metadata::new(group, machine, seams);
-    let cluster = ClusterId(data.identity.cluster.as_u128());
-    match metadata.directory().cluster() {
-        Some(found) if found.id != cluster => {
-            let message = format!(
-                "{} belongs to cluster {}, its store to cluster {}: parts of two data directories were mixed",
-                data.path().display(),
-                cluster,
-                found.id
-            );
-            return Err(ExitError::new(Exit::DataDirectory, message));
-        }
-        Some(_) => {}
-        None => {
-            let init = Command::InitCluster {
-                cluster,
-                groups: config.partitions,
-                limits: Limits::default(),
-            };
-            metadata
-                .execute(init, actor, "first start")
-                .await
-                .map_err(fail)?;
-        }
+    if directory.cluster().is_none() {
+        let init = Command::InitCluster {
+            cluster: ClusterId(data.identity.cluster.as_u128()),
+            groups: config.partitions,
+            limits: Limits::default(),
+        };
+        let made = metadata.execute(init, actor, "first start").await;
+        made.map_err(fail)?;
     }
     let register = Command::RegisterNode {
-        node: data.identity.node,
+        node: FOUNDER,
+        addresses: description.addresses.clone(),
+    };
+    let registered = metadata.execute(register, actor, "first start").await;
+    registered.map(drop).map_err(fail)
+}
+
+/// Waits until the ring has told a node that joined it what the ring is.
+async fn learn(
+    raft: &RaftNode,
+    metadata: &Metadata,
+    credentials: &NodeCredentials,
+    peer: &TcpListener,
+) -> Result<(), ExitError> {
+    let directory = metadata.directory();
+    let mut changes = metadata.changes();
+    if directory.cluster().is_some() {
+        return Ok(());
+    }
+    let _server = PeerServer::start(peer, credentials, Routes::new(raft.service()))?;
+    while directory.cluster().is_none() {
+        changes.changed().await.map_err(fail)?;
+    }
+    Ok(())
+}
+
+/// Store and identity have to be of the same ring.
+fn check_cluster(data: &DataDirectory, metadata: &Metadata) -> Result<(), ExitError> {
+    let cluster = ClusterId(data.identity.cluster.as_u128());
+    let found = metadata.directory().cluster();
+    let Some(found) = found.filter(|found| found.id != cluster) else {
+        return Ok(());
+    };
+    let message = format!(
+        "{} belongs to cluster {}, its store to cluster {}: parts of two data directories were mixed",
+        data.path().display(),
+        cluster,
+        found.id
+    );
+    Err(ExitError::new(Exit::DataDirectory, message))
+}
+
+fn description(config: &Config, addresses: &Addresses) -> Description {
+    Description {
         addresses: NodeAddresses {
             http: addresses.http.clone(),
             grpc: addresses.grpc.clone(),
-            ..NodeAddresses::default()
+            peer: addresses.peer.clone(),
         },
-    };
-    metadata
-        .execute(register, actor, "start")
-        .await
-        .map_err(fail)?;
-    Ok(metadata)
+        zone: config.zone.clone(),
+        feature_level: ring::FEATURE_LEVEL,
+    }
 }
 
 async fn open_partitions(
     config: &Config,
+    data: &DataDirectory,
     raft: &RaftNode,
     store: &Arc<dyn CheckpointStore>,
     log: &Arc<dyn LogSource>,
     metadata: &Metadata,
 ) -> Result<Arc<Partitions>, ExitError> {
     let directory = metadata.directory();
-    let slots = directory.slots();
     let options = PartitionOptions {
         dirty_age_ms_max: config.checkpoint_dirty_seconds_max * 1_000,
         site_idle_ms_max: config.site_idle_seconds_max * 1_000,
@@ -298,69 +439,74 @@ async fn open_partitions(
         spawner: ArbiterSpawner::new(config.threads).map_err(fail)?,
         node_log_bytes: Arc::default(),
     };
-    let hosted: BTreeSet<_> = slots.partitions().into_keys().collect();
+    let node = data.identity.node;
+    let hosted = ring::hosted_by(metadata, node);
     let partitions = Partitions::open(
         raft,
-        (*slots).clone(),
-        hosted.clone(),
+        (*directory.slots()).clone(),
+        hosted,
         SiteMachine::default(),
         seams,
         options,
     )
     .await
     .map_err(damaged)?;
-    partitions.initialize_single(hosted).await.map_err(fail)?;
+    if node == FOUNDER {
+        // Does nothing for groups that have members.
+        let mine = ring::never_moved(metadata, node, &partitions.hosted());
+        partitions.initialize_single(mine).await.map_err(fail)?;
+    }
     Ok(partitions)
 }
 
 async fn start_router(
     config: &Config,
     data: &DataDirectory,
-    raft: &RaftNode,
+    raft: &Arc<RaftNode>,
     partitions: &Arc<Partitions>,
     metadata: &Metadata,
+    peers: &Peers,
     clock: &Arc<dyn Clock>,
-) -> Result<Router, ExitError> {
-    let directory = metadata.directory();
-    let slots = directory.slots();
-    let routes = raft
-        .groups()
-        .into_iter()
-        .filter(|group| group.id() != METADATA)
-        .map(|group| {
-            let (id, partitions) = (group.id(), Arc::clone(partitions));
-            let stamp = Arc::new(move || partitions.stamp(id).unwrap_or_default());
-            GroupRoute {
-                group: id,
-                leadership: Arc::new(RaftLeadership::new(data.identity.node, group.clone())),
-                log: Some(replicated_log(RaftLog::new(group, stamp))),
-            }
-        })
-        .collect();
+) -> Result<(Router, Vec<JoinHandle<()>>), ExitError> {
+    let node = data.identity.node;
+    let slots = metadata.directory().slots();
+    let (mut routes, mut followers) = (Vec::new(), Vec::new());
+    for group in slots.partitions().into_keys() {
+        let (leadership, follower) =
+            RouteLeadership::start(node, group, Arc::clone(raft), metadata.clone());
+        followers.push(follower);
+        let local = raft.group(group);
+        routes.push(GroupRoute {
+            group,
+            leadership: Arc::new(leadership),
+            log: local.map(|group| ring::log_of(group, partitions)),
+        });
+    }
+    let options = RouterOptions::default();
+    let others: PeerNodes = {
+        let peers = peers.clone();
+        Arc::new(move || peers.nodes().into_iter().collect())
+    };
+    let link = Arc::new(TonicLink::new(
+        node,
+        options,
+        Arc::clone(clock),
+        channels(peers),
+        others,
+    ));
     let seams = RouterSeams {
-        node: data.identity.node,
+        node,
         clock: Arc::clone(clock),
-        leaders: Arc::new(NoPeers),
-        copies: Arc::new(NoPeers),
+        leaders: link.clone(),
+        copies: link,
         spool: SpoolPlace {
             disk: Arc::new(LocalDisk),
             directory: data.spool(),
         },
         spawning: Spawning::OwnArbiters(config.threads),
     };
-    Router::start(RouterOptions::default(), (*slots).clone(), routes, seams)
-        .await
-        .map_err(fail)
-}
-
-#[cfg(not(feature = "planted-bugs"))]
-fn replicated_log(log: RaftLog) -> Arc<dyn ReplicatedLog> {
-    Arc::new(log)
-}
-
-#[cfg(feature = "planted-bugs")]
-fn replicated_log(log: RaftLog) -> Arc<dyn ReplicatedLog> {
-    crate::planted_bugs::replicated_log(log)
+    let router = Router::start(options, (*slots).clone(), routes, seams).await;
+    Ok((router.map_err(fail)?, followers))
 }
 
 /// Makes the admin token at the first start. It is written down before its key exists, so that a crash in between

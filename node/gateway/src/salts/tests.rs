@@ -185,3 +185,36 @@ fn an_unwritable_folder_keeps_salts_in_memory() {
     assert!(salts.day(DAY + 2).is_some());
     fs::rename(&moved, bench.folder.path()).unwrap();
 }
+
+#[test]
+fn another_nodes_salts_are_taken_over_and_survive() {
+    let (leader, follower) = (Bench::at(MIDNIGHT), Bench::at(MIDNIGHT));
+    let (first, second) = (leader.open().unwrap(), follower.open().unwrap());
+    let own = second.import_key("mine").unwrap();
+    let shared = first.import_key("shared").unwrap();
+    assert_ne!(first.day(DAY), second.day(DAY));
+    second.adopt(&first.export()).unwrap();
+    assert_eq!(first.day(DAY), second.day(DAY));
+    assert_eq!(second.import_key("shared").unwrap().0, shared.0);
+    assert_eq!(second.import_key("mine").unwrap().0, own.0);
+    drop(second);
+    assert_eq!(follower.open().unwrap().day(DAY), first.day(DAY));
+}
+
+#[test]
+fn salts_that_are_over_are_not_taken_over_and_garbage_changes_nothing() {
+    let (old, bench) = (Bench::at(MIDNIGHT - 24 * 5), Bench::at(MIDNIGHT));
+    let salts = bench.open().unwrap();
+    let before = salts.export();
+    salts.adopt(&old.open().unwrap().export()).unwrap();
+    assert_eq!(salts.export(), before);
+    for garbage in [
+        "",
+        "junk",
+        "ringtail salts 9\n",
+        "ringtail salts 1\nday x y\n",
+    ] {
+        assert!(salts.adopt(garbage).is_err(), "{garbage:?}");
+    }
+    assert_eq!(salts.export(), before);
+}

@@ -17,18 +17,41 @@ pub(crate) struct Node {
     pub(crate) data: tempfile::TempDir,
     pub(crate) http: String,
     pub(crate) grpc: String,
+    pub(crate) peer: String,
     client: reqwest::Client,
 }
 
 impl Node {
     /// Starts a node and waits until it is ready.
     pub(crate) fn start() -> Self {
-        let data = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), &[])
+    }
+
+    /// Starts a node that joins this one's ring.
+    pub(crate) fn start_joining(&self) -> Self {
+        let made = self.cli(&["token", "create"]);
+        let token = String::from_utf8(made.stdout).unwrap();
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let join = ["--join", &self.peer, "--token", token.trim()];
+        Self::start_in(tempfile::tempdir().unwrap(), &join)
+    }
+
+    /// Starts a node on this directory; what else it is told comes last.
+    pub(crate) fn start_in(data: tempfile::TempDir, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ringtail"))
             .args(["serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"])
+            .args(["--peer", "127.0.0.1:0"])
             .arg("--data-dir")
             .arg(data.path())
-            .env("RINGTAIL_LOG", "warn")
+            .args(arguments)
+            .env(
+                "RINGTAIL_LOG",
+                std::env::var("RINGTAIL_LOG").unwrap_or("warn".to_owned()),
+            )
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -36,14 +59,22 @@ impl Node {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap();
-        let address = |name: &str| format!("http://{}", ready[name].as_str().unwrap());
+        let address = |name: &str| ready[name].as_str().unwrap().to_owned();
         Self {
             child,
-            http: address("http"),
-            grpc: address("grpc"),
+            http: format!("http://{}", address("http")),
+            grpc: format!("http://{}", address("grpc")),
+            peer: address("peer"),
             data,
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
         }
+    }
+
+    /// The process ends without a word; its directory stays.
+    pub(crate) fn kill(mut self) -> tempfile::TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.data, tempfile::tempdir().unwrap())
     }
 
     /// The admin token.
@@ -110,7 +141,8 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        // One that was killed before is gone already.
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }

@@ -1,0 +1,56 @@
+//! Keeps the connections where the metadata says that the nodes are.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ringtail_metadata::{Directory, Metadata};
+use ringtail_peers::{PeerState, Peers};
+use ringtail_proto::{
+    NodeId,
+    wire::peer::{ReadIndexRequest, ring_client::RingClient},
+};
+use ringtail_raft::RaftNode;
+use tokio::time::timeout;
+
+/// How often a node to which nobody has a reason to talk is called.
+const CALL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs until it is aborted.
+pub(crate) async fn follow_addresses(metadata: Metadata, peers: Peers, raft: Arc<RaftNode>) {
+    let directory = metadata.directory();
+    let mut changes = metadata.changes();
+    loop {
+        changes.mark_unchanged();
+        let known = addresses(&directory);
+        if let Err(error) = peers.set_addresses(&known) {
+            tracing::error!(%error, "addresses of the ring");
+        }
+        raft.forget_nodes(|node| !known.contains_key(&node));
+        for node in peers.nodes() {
+            if peers.state(node) == PeerState::Unknown {
+                call(&peers, node).await;
+            }
+        }
+        // Whichever comes first. A closed channel means that the node stops.
+        let _ = timeout(CALL_INTERVAL, changes.changed()).await;
+    }
+}
+
+/// Peer addresses of all nodes that are in the ring.
+pub(crate) fn addresses(directory: &Directory) -> BTreeMap<NodeId, String> {
+    let nodes = directory.nodes();
+    let members = nodes.iter().filter(|node| node.is_member());
+    members
+        .filter(|node| !node.addresses.peer.is_empty())
+        .map(|node| (node.id, node.addresses.peer.clone()))
+        .collect()
+}
+
+/// Only the connection counts, not what is answered.
+async fn call(peers: &Peers, node: NodeId) {
+    if let Some(channel) = peers.channel(node) {
+        let asked = RingClient::new(channel)
+            .read_index(ReadIndexRequest {})
+            .await;
+        tracing::debug!(%node, is_reached = asked.is_ok(), "called");
+    }
+}

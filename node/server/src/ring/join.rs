@@ -1,0 +1,128 @@
+//! How this node becomes one of a ring.
+
+use std::time::Duration;
+
+use ringtail_metadata::JoinAttempt;
+use ringtail_peers::{NodeCredentials, PeerIdentity, RingAuthority, admission_channel};
+use ringtail_proto::{
+    NodeId,
+    wire::peer::{self, joining_client::JoiningClient},
+};
+use tokio::time::sleep;
+use tonic::Code;
+use uuid::Uuid;
+
+use super::FEATURE_LEVEL;
+use crate::{
+    data_directory::{Addresses, Identity, Unclaimed},
+    exit::{Exit, ExitError},
+};
+
+/// How often a ring that has no leader just now is asked again.
+const TRIES_MAX: usize = 20;
+const TRY_INTERVAL: Duration = Duration::from_millis(500);
+/// Hex digits of an authority's fingerprint.
+const FINGERPRINT_DIGITS: usize = 64;
+
+/// What `serve --join` says.
+#[derive(Clone, Debug)]
+pub(crate) struct JoinOptions {
+    /// Peer address of any node of the ring.
+    pub(crate) address: String,
+    /// `id.secret.fingerprint`
+    pub(crate) token: String,
+    /// Where this node stands.
+    pub(crate) zone: String,
+}
+
+/// Spends the token and writes down who this node is: first the certificates, last the identity that makes them count.
+pub(crate) async fn join(
+    directory: Unclaimed,
+    options: &JoinOptions,
+    addresses: &Addresses,
+) -> Result<Unclaimed, ExitError> {
+    let usage = |message: &str| ExitError::new(Exit::Usage, format!("join token: {message}"));
+    let (secret, digits) = options
+        .token
+        .trim()
+        .rsplit_once('.')
+        .filter(|(_, digits)| digits.len() == FINGERPRINT_DIGITS)
+        .ok_or_else(|| usage("it does not read id.secret.fingerprint"))?;
+    let mut fingerprint = [0; FINGERPRINT_DIGITS / 2];
+    hex::decode_to_slice(digits, &mut fingerprint).map_err(|error| usage(&error.to_string()))?;
+    let request = peer::JoinRequest {
+        token: secret.to_owned(),
+        addresses: Some(peer::NodeAddresses {
+            http: addresses.http.clone(),
+            grpc: addresses.grpc.clone(),
+            peer: addresses.peer.clone(),
+        }),
+        zone: options.zone.clone(),
+        attempt: attempt(&directory)?.0.to_vec().into(),
+        feature_level: FEATURE_LEVEL,
+    };
+    let reply = ask(&options.address, fingerprint, request).await?;
+    let fail =
+        |error: &dyn std::fmt::Display| ExitError::new(Exit::Failure, format!("join: {error}"));
+    let cluster = <[u8; 16]>::try_from(&reply.cluster[..])
+        .map(u128::from_be_bytes)
+        .map_err(|error| fail(&error))?;
+    let authority =
+        RingAuthority::from_der(reply.authority_certificate.to_vec(), &reply.authority_key)
+            .map_err(|error| fail(&error))?;
+    if authority.fingerprint() != fingerprint {
+        return Err(fail(&"the ring's authority is not the one of the token"));
+    }
+    let identity = PeerIdentity {
+        cluster,
+        node: NodeId(reply.node),
+    };
+    NodeCredentials::issue(identity, authority)
+        .and_then(|credentials| credentials.save(&directory.tls()))
+        .map_err(|error| fail(&error))?;
+    let peers = reply.nodes.into_iter().filter_map(|node| {
+        let addresses = node.addresses?;
+        Some((NodeId(node.id), addresses.peer))
+    });
+    directory.write_peers(&peers.collect())?;
+    directory.claim(&Identity {
+        cluster: Uuid::from_u128(cluster),
+        node: identity.node,
+    })?;
+    tracing::info!(node = %identity.node, cluster = %Uuid::from_u128(cluster), "joined");
+    Ok(directory)
+}
+
+/// The same for every try with this directory, so that a lost answer does not cost a second node.
+fn attempt(directory: &Unclaimed) -> Result<JoinAttempt, ExitError> {
+    Ok(JoinAttempt(directory.join_attempt()?.into_bytes()))
+}
+
+async fn ask(
+    address: &str,
+    fingerprint: [u8; 32],
+    request: peer::JoinRequest,
+) -> Result<peer::JoinReply, ExitError> {
+    let mut refusal = String::new();
+    for _ in 0..TRIES_MAX {
+        let channel = admission_channel(address, fingerprint).await;
+        let channel =
+            channel.map_err(|error| ExitError::new(Exit::Address, format!("join: {error}")))?;
+        match JoiningClient::new(channel).join(request.clone()).await {
+            Ok(reply) => return Ok(reply.into_inner()),
+            Err(status) if status.code() == Code::Unavailable => {
+                refusal = status.message().to_owned();
+                sleep(TRY_INTERVAL).await;
+            }
+            Err(status) => {
+                let message = format!(
+                    "{address} refuses to let this node join: {}",
+                    status.message()
+                );
+                return Err(ExitError::new(Exit::Usage, message));
+            }
+        }
+    }
+    let message = format!("{address} does not let this node join now: {refusal}");
+    Err(ExitError::new(Exit::Failure, message))
+}

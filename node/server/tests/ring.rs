@@ -1,0 +1,252 @@
+//! Three real nodes as one ring: joining, writing and reading anywhere, and the death of a node.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use support::Node;
+use tokio::time::{Instant, sleep};
+
+const SITE: &str = "ring.test";
+const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
+/// Nothing here takes longer, or something is wrong.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at something that takes its time.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Waits until the ring, as this node knows it, is as described.
+async fn until_ring(node: &Node, token: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let begin = Instant::now();
+    loop {
+        let (status, ring) = node
+            .send(Method::GET, "/api/v1/ring", Some(token), "")
+            .await;
+        if status.is_success() && is_so(&ring) {
+            return ring;
+        }
+        assert!(begin.elapsed() < PATIENCE, "not {what}: {ring:#}");
+        sleep(LOOK).await;
+    }
+}
+
+/// Every group has so many voters and a leader, and nothing is on its way.
+fn is_settled(ring: &Value, voters: usize) -> bool {
+    let groups = ring["groups"].as_array().unwrap();
+    ring["plan"]["done"] == json!(true)
+        && groups.len() == 17
+        && groups.iter().all(|group| {
+            group["voters"].as_array().unwrap().len() == voters
+                && group["settled"] == json!(true)
+                && group["leader"].is_number()
+        })
+}
+
+/// A ring of three: the first node, the two that joined it, and the admin token.
+async fn ring_of_three() -> (Vec<Node>, String) {
+    let first = Node::start();
+    let token = first.token();
+    first
+        .admin(Method::POST, "/api/v1/sites", json!({"domain": SITE}))
+        .await;
+    let (second, third) = (first.start_joining(), first.start_joining());
+    let nodes = vec![first, second, third];
+    for node in &nodes {
+        until_ring(node, &token, "settled on three", |ring| is_settled(ring, 3)).await;
+    }
+    (nodes, token)
+}
+
+/// Sends a page view with an id of its own; repeats it, as trackers do, until it is taken.
+async fn send(node: &Node, token: &str, number: u64) {
+    let begin = Instant::now();
+    let id = uuid::Uuid::from_u128(u128::from(number) + (1 << 90));
+    let event = json!({
+        "site": SITE,
+        "events": [{
+            "id": id,
+            "name": "pageview",
+            "url": format!("https://{SITE}/page"),
+            "user_agent": BROWSER,
+            "visitor": format!("visitor {}", number % 7),
+        }],
+    });
+    loop {
+        let (status, answer) = node
+            .send(
+                Method::POST,
+                "/api/v1/events",
+                Some(token),
+                event.to_string(),
+            )
+            .await;
+        if status == StatusCode::OK || status == StatusCode::ACCEPTED {
+            return;
+        }
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "event {number}: {status} {answer}"
+        );
+        sleep(LOOK).await;
+    }
+}
+
+/// The page views of a node's report; none while it has none to give.
+async fn count(node: &Node, token: &str) -> Option<u64> {
+    let query = json!({"site_id": SITE, "metrics": ["pageviews"], "date_range": "day"});
+    let query = query.to_string();
+    let (_, report) = node
+        .send(Method::POST, "/api/v2/query", Some(token), query)
+        .await;
+    report["results"][0]["metrics"][0].as_u64()
+}
+
+/// Waits until a node's report counts so many page views, and never more.
+async fn until_counted(node: &Node, token: &str, expect: u64) {
+    let begin = Instant::now();
+    loop {
+        let counted = count(node, token).await;
+        if counted == Some(expect) {
+            return;
+        }
+        let is_possible = counted.is_none_or(|counted| counted < expect);
+        assert!(
+            is_possible && begin.elapsed() < PATIENCE,
+            "{expect} expected: {counted:?}"
+        );
+        sleep(LOOK).await;
+    }
+}
+
+#[tokio::test]
+async fn events_sent_to_any_node_are_counted_once_on_every_node() {
+    let (nodes, token) = ring_of_three().await;
+    for number in 0..60 {
+        send(&nodes[number as usize % 3], &token, number).await;
+    }
+    for number in 0..20 {
+        send(&nodes[(number as usize + 1) % 3], &token, number).await;
+    }
+    for node in &nodes {
+        until_counted(node, &token, 60).await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_dies_and_the_others_go_on_and_it_comes_back() {
+    let (mut nodes, token) = ring_of_three().await;
+    for number in 0..30 {
+        send(&nodes[number as usize % 3], &token, number).await;
+    }
+    let data = nodes.remove(0).kill();
+    for number in 30..60 {
+        send(&nodes[number as usize % 2], &token, number).await;
+    }
+    for node in &nodes {
+        until_counted(node, &token, 60).await;
+        until_ring(node, &token, "led by the two", |ring| {
+            let groups = ring["groups"].as_array().unwrap();
+            let led = groups.iter().map(|group| group["leader"].as_u64());
+            led.collect::<BTreeSet<_>>()
+                .is_subset(&[Some(2), Some(3)].into())
+        })
+        .await;
+    }
+    let back = Node::start_in(data, &[]);
+    until_counted(&back, &token, 60).await;
+    send(&back, &token, 60).await;
+    for node in nodes.iter().chain([&back]) {
+        until_counted(node, &token, 61).await;
+    }
+}
+
+#[tokio::test]
+async fn changes_through_any_node_are_known_on_every_node() {
+    let (nodes, token) = ring_of_three().await;
+    for (number, node) in nodes.iter().enumerate() {
+        let body = json!({"domain": format!("site{number}.test")}).to_string();
+        let (status, answer) = node
+            .send(Method::POST, "/api/v1/sites", Some(&token), body)
+            .await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+    }
+    for node in &nodes {
+        let begin = Instant::now();
+        loop {
+            let (_, sites) = node
+                .send(Method::GET, "/api/v1/sites", Some(&token), "")
+                .await;
+            if sites["sites"].as_array().unwrap().len() == 4 {
+                break;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{sites}");
+            sleep(LOOK).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_drained_node_holds_nothing_and_can_be_removed() {
+    let (mut nodes, token) = ring_of_three().await;
+    for number in 0..30 {
+        send(&nodes[number as usize % 3], &token, number).await;
+    }
+    let drained = nodes[0].cli(&["drain", "3", "--json"]);
+    assert!(
+        drained.status.success(),
+        "{}",
+        String::from_utf8_lossy(&drained.stderr)
+    );
+    let node: Value = serde_json::from_slice(&drained.stdout).unwrap();
+    assert_eq!((&node["replicas"], &node["leads"]), (&json!(0), &json!(0)));
+    drop(nodes.pop());
+    let removed = nodes[0].cli(&["remove", "3"]);
+    assert!(
+        removed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&removed.stderr)
+    );
+    for number in 30..40 {
+        send(&nodes[number as usize % 2], &token, number).await;
+    }
+    let begin = Instant::now();
+    // Each group is held by one of the two that are left.
+    while count(&nodes[0], &token).await != Some(40) && count(&nodes[1], &token).await != Some(40) {
+        assert!(begin.elapsed() < PATIENCE, "40 expected");
+        sleep(LOOK).await;
+    }
+}
+
+#[test]
+fn tokens_are_good_once_and_only_as_they_were_made() {
+    let first = Node::start();
+    let refused = |arguments: &[&str], expect: &str| {
+        let data = tempfile::tempdir().unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringtail"))
+            .args(["serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"])
+            .args(["--peer", "127.0.0.1:0", "--join", &first.peer])
+            .arg("--data-dir")
+            .arg(data.path())
+            .args(arguments)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(text.contains(expect), "{arguments:?}: {text}");
+    };
+    refused(&["--token", "junk"], "id.secret.fingerprint");
+    let strange = format!("1.{}.{}", "a".repeat(64), "b".repeat(64));
+    refused(&["--token", &strange], "UnknownIssuer");
+    let made = first.cli(&["token", "create"]);
+    let token = String::from_utf8(made.stdout).unwrap();
+    let token = token.trim();
+    let (_, fingerprint) = token.rsplit_once('.').unwrap();
+    let wrong = format!("1.{}.{fingerprint}", "a".repeat(64));
+    refused(&["--token", &wrong], "refuses to let this node join");
+    let join = ["--join", &first.peer, "--token", token];
+    let _second = Node::start_in(tempfile::tempdir().unwrap(), &join);
+    refused(&["--token", token], "refuses to let this node join");
+}
