@@ -204,6 +204,9 @@ impl NodeCredentials {
             }),
             _ => None,
         };
+        if let Some(own) = &own {
+            check_owner(&own.certificate, identity)?;
+        }
         let own = match own.filter(|own| is_in_first_half(&own.certificate)) {
             Some(own) => own,
             None => {
@@ -280,6 +283,18 @@ fn node_params(node: PeerIdentity, lasting: Duration) -> Result<CertificateParam
     ];
     params.distinguished_name = DistinguishedName::new();
     Ok(params)
+}
+
+/// Files of another node, or of another ring, are not taken for this one's.
+fn check_owner(own: &CertificateDer<'_>, identity: PeerIdentity) -> Result<(), PeerError> {
+    match crate::tls::identity_of(own) {
+        Some(named) if named == identity => Ok(()),
+        named => {
+            let named = named.map_or("nobody".to_owned(), |named| named.name());
+            let name = identity.name();
+            Err(certificate(format!("it is {named}'s, this is {name}")))
+        }
+    }
 }
 
 fn is_in_first_half(certificate: &CertificateDer<'_>) -> bool {

@@ -18,7 +18,7 @@ pub(crate) use health::PeerHealth;
 pub(crate) use hosting::{Hosting, hosted_by, log_of, never_moved};
 pub(crate) use join::{JoinOptions, join};
 pub(crate) use leadership::RouteLeadership;
-pub(crate) use peer_server::PeerServer;
+pub(crate) use peer_server::{PeerServer, for_nodes};
 pub(crate) use ring_service::RingService;
 pub(crate) use salts::SaltsFollower;
 

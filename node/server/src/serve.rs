@@ -64,8 +64,19 @@ async fn run(
         node = Node::open(&config, &data, &addresses, &peer, &health, metrics) => node,
         () = signals.received() => return Ok(()),
     };
-    replaying.stop().await;
     let node = opened?;
+    let drain = Duration::from_secs(config.drain_seconds_max);
+    let ready = tokio::select! {
+        ready = ready_or_failed(&node, &data) => ready.map(|()| true),
+        () = signals.received() => Ok(false),
+    };
+    // Nobody reaches the node before it knows what the ring knows.
+    replaying.stop().await;
+    if !matches!(ready, Ok(true)) {
+        health.advance(NodeState::Draining);
+        node.stop(drain).await;
+        return ready.map(drop);
+    }
     let frontend = Frontend::start(&config, &node, connections_max, http, grpc)?;
     let ended = tokio::select! {
         ended = serve_until_failed(&node, &data, &addresses) => ended,
@@ -73,7 +84,6 @@ async fn run(
     };
     // Load balancers and open streams are told before anything stops.
     health.advance(NodeState::Draining);
-    let drain = Duration::from_secs(config.drain_seconds_max);
     frontend.stop(drain).await;
     node.stop(drain).await;
     ended
@@ -96,25 +106,28 @@ async fn claim(
     Ok(claimed.into_claimed()?)
 }
 
-/// Becomes ready and serves; ends only when the node cannot go on.
+/// Ends when the node is ready, or cannot become so.
+async fn ready_or_failed(node: &Node, data: &DataDirectory) -> Result<(), ExitError> {
+    tokio::select! {
+        ready = node.become_ready(data) => ready,
+        failure = node.failed() => Err(failed(node, failure)),
+    }
+}
+
+/// Says where the node serves; ends only when it cannot go on.
 async fn serve_until_failed(
     node: &Node,
     data: &DataDirectory,
     addresses: &Addresses,
 ) -> Result<(), ExitError> {
-    let serving = async {
-        node.become_ready(data).await?;
-        data.write_addresses(addresses)?;
-        announce(addresses)?;
-        std::future::pending::<Result<(), ExitError>>().await
-    };
-    tokio::select! {
-        ended = serving => ended,
-        failure = node.failed() => {
-            node.health.advance(NodeState::Failed);
-            Err(ExitError::new(Exit::Disk, failure))
-        }
-    }
+    data.write_addresses(addresses)?;
+    announce(addresses)?;
+    Err(failed(node, node.failed().await))
+}
+
+fn failed(node: &Node, failure: String) -> ExitError {
+    node.health.advance(NodeState::Failed);
+    ExitError::new(Exit::Disk, failure)
 }
 
 /// The signals that end a node in order.

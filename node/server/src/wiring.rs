@@ -33,7 +33,7 @@ use crate::{
     health::{Health, NodeState},
     http::HealthView,
     log_source::SharedLog,
-    ring::{self, Admission, PeerServer, RingService, RouteLeadership, SaltsFollower},
+    ring::{self, Admission, PeerServer, RingService, RouteLeadership, SaltsFollower, for_nodes},
     services::{Access, Admin, Imports, Lookup, Reports, Ring, Status},
     settings_pusher::SettingsPusher,
 };
@@ -44,6 +44,8 @@ const METADATA: GroupId = GroupId(0);
 const FOUNDER: NodeId = NodeId(1);
 /// How long a node of several waits for its groups' leaders before it serves without.
 const LEADERS_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Pause before the ring's salts are asked for again.
+const SALTS_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a node may take from the start of its groups to readiness.
 const READY_WAIT_MAX: Duration = Duration::from_secs(600);
 
@@ -118,13 +120,19 @@ impl Node {
         let salts = Salts::open(&data.salts(), gateway_clock.clone())
             .map_err(|error| ExitError::new(Exit::DataDirectory, error))?;
         let salts = Arc::new(salts);
-        let routes = Routes::new(raft.service())
+        let routes = Routes::new(for_nodes(raft.service()))
             .add_service(Admission::server(
                 metadata.clone(),
                 Arc::clone(&credentials),
             ))
-            .add_service(RingService::server(metadata.clone(), Arc::clone(&salts)))
-            .add_service(EventsService::server(router.clone(), Arc::new(caller)));
+            .add_service(for_nodes(RingService::server(
+                metadata.clone(),
+                Arc::clone(&salts),
+            )))
+            .add_service(for_nodes(EventsService::server(
+                router.clone(),
+                Arc::new(caller),
+            )));
         let peer_server = PeerServer::start(peer, &credentials, routes)?;
         let gateway = Arc::new(Gateway::new(
             gateway_settings(config)?,
@@ -212,7 +220,9 @@ impl Node {
     pub(crate) async fn become_ready(&self, data: &DataDirectory) -> Result<(), ExitError> {
         let all = async {
             self.until_led().await?;
-            self.take_salts().await?;
+            if !self.is_alone() {
+                self.catch_up().await?;
+            }
             if let Err(error) = self.settings.push_all().await {
                 tracing::warn!(%error, "settings wait for the next push");
             }
@@ -248,14 +258,24 @@ impl Node {
         }
     }
 
-    /// Salts have to be the ring's before the first visitor is hashed. A node that cannot ask goes on with those it has.
-    async fn take_salts(&self) -> Result<(), ExitError> {
-        let leader = self.raft.group(METADATA).and_then(|group| group.leader());
-        let Some(leader) = leader.filter(|leader| *leader != self.identity.node) else {
-            return Ok(());
+    /// Sites, keys and salts have to be the ring's before the first event is taken. A node that cannot ask for as long as
+    /// this goes on with what it has: the others may be gone.
+    async fn catch_up(&self) -> Result<(), ExitError> {
+        let salts = self.salts_follower()?;
+        let caught_up = async {
+            if let Err(error) = self.metadata.read_barrier().await {
+                tracing::warn!(%error, "metadata is that of the last run");
+            }
+            while let Err(error) = salts.fetch().await {
+                tracing::debug!(error, "salts are asked for again");
+                tokio::time::sleep(SALTS_RETRY_INTERVAL).await;
+            }
         };
-        if let Err(error) = self.salts_follower()?.fetch_from(leader).await {
-            tracing::warn!(%leader, error, "salts are those of the last run");
+        if tokio::time::timeout(LEADERS_WAIT_MAX, caught_up)
+            .await
+            .is_err()
+        {
+            tracing::warn!("salts are those of the last run, or new ones");
         }
         Ok(())
     }
@@ -383,7 +403,7 @@ async fn learn(
     if directory.cluster().is_some() {
         return Ok(());
     }
-    let _server = PeerServer::start(peer, credentials, Routes::new(raft.service()))?;
+    let _server = PeerServer::start(peer, credentials, Routes::new(for_nodes(raft.service())))?;
     while directory.cluster().is_none() {
         changes.changed().await.map_err(fail)?;
     }
@@ -518,7 +538,9 @@ async fn ensure_admin_token(
 ) -> Result<(), ExitError> {
     let secret = match data.admin_token()? {
         Some(text) => Secret::from_text(&text),
-        None if metadata.directory().key_count() > 0 => return Ok(()),
+        None if metadata.directory().key_count() > 0 || data.identity.node != FOUNDER => {
+            return Ok(());
+        }
         None => {
             let secret = metadata.new_secret(Scope::Admin);
             data.write_admin_token(secret.expose())?;

@@ -7,9 +7,15 @@ mod support;
 use std::{collections::BTreeSet, time::Duration};
 
 use reqwest::{Method, StatusCode};
+use ringtail_peers::admission_channel;
+use ringtail_proto::wire::peer::{
+    self, events_client::EventsClient, joining_client::JoiningClient, raft_client::RaftClient,
+    ring_client::RingClient,
+};
 use serde_json::{Value, json};
 use support::Node;
 use tokio::time::{Instant, sleep};
+use tonic::{Code, Status};
 
 const SITE: &str = "ring.test";
 const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
@@ -249,4 +255,36 @@ fn tokens_are_good_once_and_only_as_they_were_made() {
     let join = ["--join", &first.peer, "--token", token];
     let _second = Node::start_in(tempfile::tempdir().unwrap(), &join);
     refused(&["--token", token], "refuses to let this node join");
+}
+
+#[tokio::test]
+async fn callers_without_a_certificate_reach_no_service_but_the_one_that_admits() {
+    let first = Node::start();
+    let made = first.cli(&["token", "create"]);
+    let token = String::from_utf8(made.stdout).unwrap();
+    let (_, digits) = token.trim().rsplit_once('.').unwrap();
+    let mut fingerprint = [0; 32];
+    hex::decode_to_slice(digits, &mut fingerprint).unwrap();
+    let channel = admission_channel(&first.peer, fingerprint).await.unwrap();
+    let is_refused = |status: Status| assert_eq!(status.code(), Code::Unauthenticated, "{status}");
+    let mut raft = RaftClient::new(channel.clone());
+    let vote = raft.vote(peer::VoteRequest::default()).await;
+    is_refused(vote.unwrap_err());
+    let appends = tokio_stream::iter([peer::AppendFrames::default()]);
+    is_refused(raft.replicate(appends).await.unwrap_err());
+    let rows = tokio_stream::iter([peer::SnapshotChunk::default()]);
+    is_refused(raft.install_snapshot(rows).await.unwrap_err());
+    let mut ring = RingClient::new(channel.clone());
+    let salts = ring.fetch_salts(peer::FetchSaltsRequest {}).await;
+    is_refused(salts.unwrap_err());
+    let entry = ring.propose(peer::ProposeRequest::default()).await;
+    is_refused(entry.unwrap_err());
+    let mut events = EventsClient::new(channel.clone());
+    let kept = events
+        .keep_spooled(peer::KeepSpooledRequest::default())
+        .await;
+    is_refused(kept.unwrap_err());
+    let mut joining = JoiningClient::new(channel);
+    let join = joining.join(peer::JoinRequest::default()).await;
+    assert_eq!(join.unwrap_err().code(), Code::InvalidArgument);
 }

@@ -52,7 +52,15 @@ impl Staging {
                 return Ok(None);
             }
             let path = staging.directory.join(name);
-            StagedFile::open(&*staging.disk, path).map(|file| Some(Arc::new(file)))
+            match StagedFile::open(&*staging.disk, path.clone()) {
+                Ok(file) => Ok(Some(Arc::new(file))),
+                // The machine is as it was before, or says itself that it is not whole.
+                Err(error) if is_damage(&error) => {
+                    tracing::error!(%error, ?path, "what is left of a snapshot is dropped");
+                    staging.disk.remove(&path).map(|()| None)
+                }
+                Err(error) => Err(error),
+            }
         })
         .await?
     }
@@ -61,7 +69,10 @@ impl Staging {
     pub(crate) async fn forget(&self, file: &StagedFile) -> io::Result<()> {
         let (staging, path) = (self.clone(), file.path().clone());
         spawn_blocking(move || {
-            staging.disk.remove(&path)?;
+            match staging.disk.remove(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
             staging.disk.sync_directory(&staging.directory)
         })
         .await?
@@ -70,6 +81,13 @@ impl Staging {
     fn arriving_path(&self, group: GroupId) -> PathBuf {
         self.directory.join(format!("{group}.arriving"))
     }
+}
+
+fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+    )
 }
 
 fn whole_name(group: GroupId) -> String {
@@ -101,6 +119,10 @@ impl Arriving {
                 writer,
             } = self;
             writer.finish()?;
+            drop(StagedFile::open(
+                &*staging.disk,
+                staging.arriving_path(group),
+            )?);
             let whole = staging.directory.join(whole_name(group));
             staging.disk.rename(&staging.arriving_path(group), &whole)?;
             staging.disk.sync_directory(&staging.directory)?;

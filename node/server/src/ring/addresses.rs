@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use ringtail_metadata::{Directory, Metadata};
 use ringtail_peers::{PeerState, Peers};
 use ringtail_proto::{
@@ -11,7 +12,7 @@ use ringtail_proto::{
 use ringtail_raft::RaftNode;
 use tokio::time::timeout;
 
-/// How often a node to which nobody has a reason to talk is called.
+/// How often a node that is not connected to is called, and how long it may take to answer.
 const CALL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs until it is aborted.
@@ -25,11 +26,11 @@ pub(crate) async fn follow_addresses(metadata: Metadata, peers: Peers, raft: Arc
             tracing::error!(%error, "addresses of the ring");
         }
         raft.forget_nodes(|node| !known.contains_key(&node));
-        for node in peers.nodes() {
-            if peers.state(node) == PeerState::Unknown {
-                call(&peers, node).await;
-            }
-        }
+        let silent = peers.nodes().into_iter();
+        let silent = silent.filter(|node| peers.state(*node) != PeerState::Reached);
+        let calls = join_all(silent.map(|node| call(&peers, node)));
+        // One that takes longer is called again.
+        let _ = timeout(CALL_INTERVAL, calls).await;
         // Whichever comes first. A closed channel means that the node stops.
         let _ = timeout(CALL_INTERVAL, changes.changed()).await;
     }

@@ -6,10 +6,17 @@ use ringtail_metadata::Metadata;
 use ringtail_proto::{GroupId, NodeId};
 use ringtail_raft::{Group, RaftNode};
 use ringtail_router::Leader;
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 /// How long a node without a replica takes one voter for the leader before it asks another.
 const GUESS_LASTING: Duration = Duration::from_secs(1);
+
+/// Pause before a group that has stopped is looked at again.
+const STOPPED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Follows who leads one group.
 pub(crate) struct RouteLeadership {
@@ -62,8 +69,8 @@ impl RouteLeadership {
             self.tell(leader);
         }
         self.tell(Leader::Unknown);
-        // The group is taken from the table a moment after it has stopped.
-        tokio::task::yield_now().await;
+        // The group is taken from the table a moment after it has stopped; one that failed stays in it.
+        sleep(STOPPED_PAUSE).await;
     }
 
     /// The voters in turns: a wrong one says so.

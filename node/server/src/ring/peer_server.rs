@@ -1,24 +1,37 @@
 //! The server that faces the other nodes.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, time::Duration};
 
-use ringtail_peers::{NodeCredentials, PeerInfo, PeerListener};
-use tokio::{sync::oneshot, task::JoinHandle};
+use ringtail_peers::{NodeCredentials, PeerListener, caller};
+use tokio::task::JoinHandle;
 use tonic::{
     Request, Status,
-    service::{InterceptorLayer, Routes},
+    service::{Routes, interceptor::InterceptedService},
     transport::Server,
 };
 
 use crate::exit::{Exit, ExitError};
 
+/// A peer that vanished without a word is noticed by its silence.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_WAIT_MAX: Duration = Duration::from_secs(4);
 const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
 
-/// The running server; it ends when it is dropped.
+/// The running server; it ends, and all its connections with it, when it is dropped.
 pub(crate) struct PeerServer {
-    _stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
+}
+
+/// A service that only nodes of the ring may call. All but the one that admits new nodes are such.
+pub(crate) type ForNodes<S> = InterceptedService<S, fn(Request<()>) -> Result<Request<()>, Status>>;
+
+/// Closes a service to callers without a certificate of the ring.
+pub(crate) fn for_nodes<S>(service: S) -> ForNodes<S> {
+    InterceptedService::new(service, |request| {
+        caller(&request)?;
+        Ok(request)
+    })
 }
 
 impl PeerServer {
@@ -32,37 +45,23 @@ impl PeerServer {
             |error: &dyn std::fmt::Display| ExitError::new(Exit::Address, format!("peer: {error}"));
         let socket = socket.try_clone().map_err(|error| fail(&error))?;
         let listener = PeerListener::start(socket, credentials).map_err(|error| fail(&error))?;
-        let (stop, stopped) = oneshot::channel::<()>();
         let server = Server::builder()
+            .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEP_ALIVE_WAIT_MAX))
             .initial_stream_window_size(Some(STREAM_WINDOW_BYTES))
             .initial_connection_window_size(Some(CONNECTION_WINDOW_BYTES))
-            .layer(InterceptorLayer::new(keep_peer_info))
             .add_routes(routes);
         let task = tokio::spawn(async move {
-            tokio::select! {
-                served = server.serve_with_incoming(listener.into_stream()) => {
-                    if let Err(error) = served {
-                        tracing::error!(%error, "peers are not served any more");
-                    }
-                }
-                // Streams between nodes have no end of their own: they are cut.
-                _ = stopped => {}
+            if let Err(error) = server.serve_with_incoming(listener.into_stream()).await {
+                tracing::error!(%error, "peers are not served any more");
             }
         });
-        Ok(Self { _stop: stop, task })
+        Ok(Self { task })
     }
 }
 
 impl Drop for PeerServer {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// Every request has to come over a connection of the peer listener.
-fn keep_peer_info(request: Request<()>) -> Result<Request<()>, Status> {
-    match request.extensions().get::<PeerInfo>() {
-        Some(_) => Ok(request),
-        None => Err(Status::unauthenticated("nobody knows who calls")),
     }
 }

@@ -28,17 +28,23 @@ impl SaltsFollower {
         let mut ticks = tokio::time::interval(INTERVAL);
         loop {
             ticks.tick().await;
-            let leader = self.group.leader();
-            if let Some(leader) = leader.filter(|_| !self.group.is_leader())
-                && let Err(error) = self.fetch_from(leader).await
-            {
-                tracing::warn!(%leader, error, "salts are not renewed");
+            if let Err(error) = self.fetch().await {
+                tracing::warn!(error, "salts are not renewed");
             }
         }
     }
 
-    /// Takes over a node's salts now.
-    pub(crate) async fn fetch_from(&self, node: NodeId) -> Result<(), String> {
+    /// Takes over the leader's salts now, unless this node leads.
+    pub(crate) async fn fetch(&self) -> Result<(), String> {
+        if self.group.is_leader() {
+            return Ok(());
+        }
+        let leader = self.group.leader();
+        self.fetch_from(leader.ok_or_else(|| "nobody leads the metadata".to_owned())?)
+            .await
+    }
+
+    async fn fetch_from(&self, node: NodeId) -> Result<(), String> {
         let channel = self.peers.channel(node);
         let channel = channel.ok_or_else(|| "it is not known".to_owned())?;
         let mut client = RingClient::new(channel).max_decoding_message_size(SALTS_BYTES_MAX);
