@@ -46,6 +46,11 @@ impl PeerIdentity {
         format!("node-{}.{:032x}.ringtail", self.node, self.cluster)
     }
 
+    /// In words.
+    fn described(&self) -> String {
+        format!("node {} of cluster {:032x}", self.node, self.cluster)
+    }
+
     /// Reads what [`Self::name`] gives.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
@@ -290,9 +295,12 @@ fn check_owner(own: &CertificateDer<'_>, identity: PeerIdentity) -> Result<(), P
     match crate::tls::identity_of(own) {
         Some(named) if named == identity => Ok(()),
         named => {
-            let named = named.map_or("nobody".to_owned(), |named| named.name());
-            let name = identity.name();
-            Err(certificate(format!("it is {named}'s, this is {name}")))
+            let named = named.map_or("nobody".to_owned(), |named| named.described());
+            let text = format!(
+                "it names {named}, this is {}: parts of two data directories were mixed",
+                identity.described()
+            );
+            Err(certificate(text))
         }
     }
 }
