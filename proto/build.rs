@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 7] = [
     "ringtail/v1/collector.proto",
     "ringtail/v1/reports.proto",
     "ringtail/v1/admin.proto",
@@ -12,7 +12,6 @@ const FILES: [&str; 8] = [
     "ringtail/peer/v1/raft.proto",
     "ringtail/peer/v1/ring.proto",
     "ringtail/peer/v1/events.proto",
-    "ringtail/peer/v1/queries.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -6,6 +6,9 @@
     reason = "a test may fail by panic"
 )]
 
+#[path = "support/peer_service.rs"]
+mod peer_service;
+
 use std::{
     collections::VecDeque,
     net::SocketAddr,
@@ -21,17 +24,12 @@ use ringtail_metadata::{
     Limits, LinkError, Metadata, MetadataError, MetadataMachine, NodeAddresses, Outcome, RingLink,
     Seams, Written,
 };
-use ringtail_proto::{
-    ErrorKind, GroupId, LogIndex, NodeId, SiteId, UnixMillis,
-    wire::peer::{
-        FetchSaltsReply, FetchSaltsRequest, ProposeReply, ProposeRequest, ReadIndexReply,
-        ReadIndexRequest,
-        ring_server::{Ring as RingService, RingServer},
-    },
-};
+use ringtail_proto::{ErrorKind, GroupId, LogIndex, NodeId, SiteId, UnixMillis};
 use ringtail_raft::{Body, Committed, LogPosition, Machine as _, RaftError};
 use tokio::sync::watch;
-use tonic::{Request, Response, Status, transport::Endpoint};
+use tonic::transport::Endpoint;
+
+use peer_service::ring_server;
 
 /// Group 0 of a few nodes in one place: what its leader writes, all nodes apply, some of them later.
 struct Ring {
@@ -447,40 +445,11 @@ async fn a_read_barrier_waits_for_all_that_was_acknowledged() {
     nodes[0].read_barrier().await.unwrap();
 }
 
-/// The leader's half as a service.
-struct Service(Metadata);
-
-#[async_trait]
-impl RingService for Service {
-    async fn propose(
-        &self,
-        request: Request<ProposeRequest>,
-    ) -> Result<Response<ProposeReply>, Status> {
-        let reply = self.0.answer_propose(request.into_inner()).await;
-        reply.map(Response::new)
-    }
-
-    async fn read_index(
-        &self,
-        _request: Request<ReadIndexRequest>,
-    ) -> Result<Response<ReadIndexReply>, Status> {
-        self.0.answer_read_index().await.map(Response::new)
-    }
-
-    async fn fetch_salts(
-        &self,
-        _request: Request<FetchSaltsRequest>,
-    ) -> Result<Response<FetchSaltsReply>, Status> {
-        Err(Status::unimplemented("not the metadata's"))
-    }
-}
-
 async fn serve(metadata: Metadata) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-    let server =
-        tonic::transport::Server::builder().add_service(RingServer::new(Service(metadata)));
+    let server = tonic::transport::Server::builder().add_service(ring_server(metadata));
     tokio::spawn(server.serve_with_incoming(incoming));
     address
 }

@@ -6,6 +6,9 @@
     reason = "a test may fail by panic"
 )]
 
+#[path = "support/peer_service.rs"]
+mod peer_service;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -16,7 +19,6 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use parking_lot::Mutex;
 use ringtail_checkpoint::{CheckpointStore, MemoryStore};
 use ringtail_log::{FaultDisk, LogOptions, SegmentLog};
@@ -29,21 +31,13 @@ use ringtail_metadata::{
         StepOptions, drain_progress,
     },
 };
-use ringtail_proto::{
-    GroupId, NodeId, UnixMillis,
-    wire::peer::{
-        FetchSaltsReply, FetchSaltsRequest, ProposeReply, ProposeRequest, ReadIndexReply,
-        ReadIndexRequest,
-        ring_server::{Ring as RingService, RingServer},
-    },
-};
+use ringtail_proto::{GroupId, NodeId, UnixMillis};
 use ringtail_raft::{Peering, RaftNode, RaftOptions, Staging};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{
-    Request, Response, Status,
-    transport::{Channel, Endpoint, Server},
-};
+use tonic::transport::{Channel, Endpoint, Server};
+
+use peer_service::ring_server;
 
 /// Nothing here takes longer, or something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -72,34 +66,6 @@ impl NodeHealth for Connected {
     fn up_for(&self, node: NodeId) -> Option<Duration> {
         let is_up = self.0.lock().contains_key(&node);
         is_up.then_some(Duration::from_secs(60))
-    }
-}
-
-/// What a node answers its peers about the metadata.
-struct Service(Metadata);
-
-#[async_trait]
-impl RingService for Service {
-    async fn propose(
-        &self,
-        request: Request<ProposeRequest>,
-    ) -> Result<Response<ProposeReply>, Status> {
-        let reply = self.0.answer_propose(request.into_inner()).await;
-        reply.map(Response::new)
-    }
-
-    async fn read_index(
-        &self,
-        _request: Request<ReadIndexRequest>,
-    ) -> Result<Response<ReadIndexReply>, Status> {
-        self.0.answer_read_index().await.map(Response::new)
-    }
-
-    async fn fetch_salts(
-        &self,
-        _request: Request<FetchSaltsRequest>,
-    ) -> Result<Response<FetchSaltsReply>, Status> {
-        Err(Status::unimplemented("not the metadata's"))
     }
 }
 
@@ -142,7 +108,7 @@ impl Node {
         let address = listener.local_addr().unwrap();
         let server = Server::builder()
             .add_service(raft.service())
-            .add_service(RingServer::new(Service(metadata.clone())));
+            .add_service(ring_server(metadata.clone()));
         let serving = async move {
             let incoming = TcpListenerStream::new(listener);
             server.serve_with_incoming(incoming).await.unwrap();

@@ -15,7 +15,8 @@ use ringtail_proto::{GroupId, NodeId};
 use crate::{Proposed, RouteError};
 
 pub(crate) use breaker::Breaker;
-pub use tonic_link::{Channels, PeerNodes, TonicLink};
+pub use ringtail_raft::Channels;
+pub use tonic_link::{PeerNodes, TonicLink};
 
 /// Takes entries to the node that leads their group.
 pub trait LeaderLink: Send + Sync + 'static {

@@ -20,8 +20,7 @@ pub(crate) struct Config {
     pub http_address: SocketAddr,
     /// Address of gRPC. Port 0 picks one.
     pub grpc_address: SocketAddr,
-    /// Address for the other nodes of the ring. Port 0 picks one. While the node is alone, another port is picked when
-    /// this one is taken.
+    /// Address for the other nodes of the ring. Port 0 picks one. Another one is picked when the default is taken.
     pub peer_address: SocketAddr,
     /// Where the other nodes reach this one, `host:port`; default: the peer address.
     pub peer_advertised: String,

@@ -13,6 +13,8 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
+/// The node that makes a ring; all others join it.
+pub(crate) const FOUNDER: NodeId = NodeId(1);
 /// The format that this binary reads and writes.
 const FORMAT: u32 = 1;
 const FORMAT_FILE: &str = "format";
@@ -178,7 +180,7 @@ impl Unclaimed {
             None => {
                 let identity = Identity {
                     cluster: Uuid::new_v4(),
-                    node: NodeId(1),
+                    node: FOUNDER,
                 };
                 self.claim(&identity)?;
                 identity

@@ -8,12 +8,12 @@ use ringtail_checkpoint::{CheckpointStore, DiskFreeSpace, EmbeddedOptions, Embed
 use ringtail_gateway::{CollectorService, Gateway, GatewaySettings, Salts};
 use ringtail_log::{LocalDisk, LogOptions, SegmentLog};
 use ringtail_metadata::{
-    Actor, ClusterId, Command, Description, Limits, Metadata, MetadataMachine, NewKey,
-    NodeAddresses, RingLink, Scope, Seams, Secret,
+    Actor, ClusterId, Command, Description, Limits, METADATA_GROUP, Metadata, MetadataMachine,
+    NewKey, NodeAddresses, RingLink, Scope, Seams, Secret,
 };
 use ringtail_partition::{ArbiterSpawner, LogSource, PartitionOptions};
 use ringtail_peers::{NodeCredentials, Peers, caller};
-use ringtail_proto::{GroupId, NodeId, UnixMillis, wire::v1::collector_server::CollectorServer};
+use ringtail_proto::{UnixMillis, wire::v1::collector_server::CollectorServer};
 use ringtail_raft::{Channels, Group, Peering, RaftNode, RaftOptions, Staging};
 use ringtail_router::{
     Clock, EventsService, GroupRoute, PeerNodes, Router, RouterOptions, RouterSeams, Spawning,
@@ -27,7 +27,7 @@ use crate::{
     Partitions, SiteMachine,
     collecting::{DirectorySites, RouterSink},
     config::Config,
-    data_directory::{Addresses, DataDirectory, Identity},
+    data_directory::{Addresses, DataDirectory, FOUNDER, Identity},
     disk_watch, duties,
     exit::{Exit, ExitError},
     health::{Health, NodeState},
@@ -38,10 +38,6 @@ use crate::{
     settings_pusher::SettingsPusher,
 };
 
-/// The group of the metadata.
-const METADATA: GroupId = GroupId(0);
-/// The node that makes a ring; all others join it.
-const FOUNDER: NodeId = NodeId(1);
 /// How long a node of several waits for its groups' leaders before it serves without.
 const LEADERS_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Pause before the ring's salts are asked for again.
@@ -282,7 +278,7 @@ impl Node {
 
     /// Keeps the salts those of the ring.
     pub(crate) fn salts_follower(&self) -> Result<SaltsFollower, ExitError> {
-        let group = self.raft.group(METADATA);
+        let group = self.raft.group(METADATA_GROUP);
         Ok(SaltsFollower {
             group: group.ok_or_else(|| fail("the metadata's group is not open"))?,
             peers: self.peers.clone(),
@@ -349,7 +345,7 @@ async fn open_metadata(
 ) -> Result<Metadata, ExitError> {
     let machine = Arc::new(MetadataMachine::open(Arc::clone(store)).map_err(damaged)?);
     let group = raft
-        .open_group(METADATA, machine.clone())
+        .open_group(METADATA_GROUP, machine.clone())
         .await
         .map_err(damaged)?;
     let seams = Arc::new(SystemSeams(Arc::clone(clock)));
@@ -370,7 +366,7 @@ async fn found(
     if directory.cluster().is_some() && directory.node(FOUNDER).is_some() {
         return Ok(());
     }
-    let group = raft.group(METADATA);
+    let group = raft.group(METADATA_GROUP);
     let group = group.ok_or_else(|| fail("the metadata's group is not open"))?;
     group.initialize_single().await.map_err(fail)?;
     group.ready().await.map_err(fail)?;

@@ -52,6 +52,11 @@ impl StagedFile {
         })
     }
 
+    /// The same file, at another path by now.
+    pub(crate) fn renamed(self, path: PathBuf) -> Self {
+        Self { path, ..self }
+    }
+
     /// What the snapshot is.
     pub(crate) fn meta(&self) -> &Bytes {
         &self.meta

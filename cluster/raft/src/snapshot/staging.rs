@@ -119,14 +119,12 @@ impl Arriving {
                 writer,
             } = self;
             writer.finish()?;
-            drop(StagedFile::open(
-                &*staging.disk,
-                staging.arriving_path(group),
-            )?);
+            let arrived = staging.arriving_path(group);
+            let file = StagedFile::open(&*staging.disk, arrived.clone())?;
             let whole = staging.directory.join(whole_name(group));
-            staging.disk.rename(&staging.arriving_path(group), &whole)?;
+            staging.disk.rename(&arrived, &whole)?;
             staging.disk.sync_directory(&staging.directory)?;
-            StagedFile::open(&*staging.disk, whole).map(Arc::new)
+            Ok(Arc::new(file.renamed(whole)))
         })
         .await?
     }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,6 +18,8 @@ use ringtail_raft::{
 };
 use tokio::sync::Semaphore;
 
+/// Nothing here takes longer, or something is wrong.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const NODE: NodeId = NodeId(1);
 pub(crate) const GROUP: GroupId = GroupId(1);
 
@@ -269,6 +272,17 @@ pub(crate) fn command(number: u64) -> Bytes {
         "command {number} {}",
         "x".repeat((number % 90) as usize)
     ))
+}
+
+/// Waits until this holds: for what openraft reports a little after it happened.
+pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
+    let held = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let held = tokio::time::timeout(PATIENCE, held).await;
+    held.expect("it holds before the patience ends");
 }
 
 /// Proposes and waits until it is applied.

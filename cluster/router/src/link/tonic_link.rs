@@ -12,6 +12,7 @@ use ringtail_proto::{
         AskSpooledRequest, DropSpooledRequest, KeepSpooledRequest, events_client::EventsClient,
     },
 };
+use ringtail_raft::Channels;
 use tokio::{runtime::Handle, time::timeout};
 use tonic::{Status, transport::Channel};
 
@@ -19,9 +20,6 @@ use super::peer::Peer;
 use crate::{
     Clock, FileFates, LeaderLink, LinkError, Proposed, RouteError, RouterOptions, SpoolLink,
 };
-
-/// The connection to a node, if there is one.
-pub type Channels = Arc<dyn Fn(NodeId) -> Option<Channel> + Send + Sync>;
 
 /// The other nodes of the ring.
 pub type PeerNodes = Arc<dyn Fn() -> Vec<NodeId> + Send + Sync>;

@@ -3,12 +3,9 @@
 use ringtail_peers::{NodeCredentials, PeerIdentity, RingAuthority};
 
 use crate::{
-    data_directory::DataDirectory,
+    data_directory::{DataDirectory, FOUNDER},
     exit::{Exit, ExitError},
 };
-
-/// The node that makes a ring; all others join it.
-const FOUNDER: u64 = 1;
 
 /// Reads the node's certificates. The founder makes the ring's authority when there is none yet.
 pub(crate) fn credentials(data: &DataDirectory) -> Result<NodeCredentials, ExitError> {
@@ -20,7 +17,7 @@ pub(crate) fn credentials(data: &DataDirectory) -> Result<NodeCredentials, ExitE
     if let Some(found) = NodeCredentials::load(&data.tls(), identity).map_err(fail)? {
         return Ok(found);
     }
-    if identity.node.0 != FOUNDER {
+    if identity.node != FOUNDER {
         let message = format!(
             "{} holds no certificates of the ring: node {} has to join again, as a new node",
             data.tls().display(),
