@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use ringtail_log::FaultDisk;
 use ringtail_proto::NodeId;
-use ringtail_raft::{Channels, Group, Peering, RaftNode, RaftOptions, Staging};
+use ringtail_raft::{Channels, Group, Peering, RaftError, RaftNode, RaftOptions, Staging};
 use support::*;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -133,6 +133,47 @@ impl Ring {
             .expect("a leader")
     }
 
+    /// Has these commands applied, by whoever leads among these nodes.
+    async fn apply_among(&self, ids: &[u64], numbers: std::ops::Range<u64>) -> u64 {
+        let mut leader = self.leader_among(ids).await;
+        for number in numbers {
+            while !self.is_applied_by(leader, number).await {
+                leader = self.leader_among(ids).await;
+            }
+        }
+        leader
+    }
+
+    /// False when the node does not lead any more; then the command is not in its log, or was in doubt and is looked for.
+    async fn is_applied_by(&self, leader: u64, number: u64) -> bool {
+        let node = &self.nodes[&leader];
+        if node.group.ready().await.is_err() {
+            return false;
+        }
+        if node.machine.commands().contains(&command(number)) {
+            return true;
+        }
+        match node.group.propose(command(number)).await {
+            Ok(proposal) => proposal.applied().await.is_ok(),
+            Err(RaftError::NotLeader { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Leadership goes to this node.
+    async fn hand_over_to(&self, target: u64) {
+        let everybody: Vec<_> = self.nodes.keys().copied().collect();
+        loop {
+            let from = self.leader_among(&everybody).await;
+            if from == target {
+                return;
+            }
+            self.all_applied(from).await;
+            drop(self.group(from).transfer_leader(NodeId(target)).await);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Waits until every node has applied what the leader has.
     async fn all_applied(&self, leader: u64) {
         let position = self.group(leader).applied().unwrap();
@@ -176,8 +217,7 @@ async fn the_others_lead_when_the_leader_dies_and_it_comes_back_as_a_follower() 
     let mut ring = Ring::of_three().await;
     apply_range(ring.group(1), 0..50).await;
     let (disk, store) = ring.kill(1).await;
-    let leader = ring.leader_among(&[2, 3]).await;
-    apply_range(ring.group(leader), 50..100).await;
+    let leader = ring.apply_among(&[2, 3], 50..100).await;
     ring.start_on(1, disk, store).await;
     ring.all_applied(leader).await;
     let expect: Vec<_> = (0..100).map(command).collect();
@@ -217,15 +257,7 @@ async fn leadership_goes_where_it_is_sent() {
     let ring = Ring::of_three().await;
     apply_range(ring.group(1), 0..20).await;
     for target in [2, 3, 1] {
-        let from = ring.leader_among(&[1, 2, 3]).await;
-        ring.all_applied(from).await;
-        ring.group(from)
-            .transfer_leader(NodeId(target))
-            .await
-            .unwrap();
-        while ring.leader_among(&[1, 2, 3]).await != target {
-            tokio::task::yield_now().await;
-        }
+        ring.hand_over_to(target).await;
     }
     ring.stop().await;
 }
@@ -234,10 +266,7 @@ async fn leadership_goes_where_it_is_sent() {
 async fn a_leader_that_hands_over_can_leave() {
     let ring = Ring::of_three().await;
     apply_range(ring.group(1), 0..20).await;
-    ring.group(1).transfer_leader(NodeId(2)).await.unwrap();
-    while ring.leader_among(&[1, 2, 3]).await != 2 {
-        tokio::task::yield_now().await;
-    }
+    ring.hand_over_to(2).await;
     ring.group(2)
         .change_voters(&nodes([2, 3]), false)
         .await
