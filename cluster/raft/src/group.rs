@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{InitializeError, LinearizableReadError, RaftError as OpenraftError};
 use openraft::{EmptyNode, ReadPolicy};
@@ -15,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::applied_state::AppliedState;
+use crate::contact::Contact;
 use crate::convert;
 use crate::error::RaftError;
 use crate::leadership::LeadershipWatch;
@@ -41,6 +43,7 @@ struct Inner {
     log: Arc<SegmentLog>,
     state: Arc<Mutex<AppliedState>>,
     options: Arc<RaftOptions>,
+    contact: Contact,
     /// Room for proposals of this group.
     proposals: Arc<Semaphore>,
     /// Room for the bytes of this group's proposals: a group that is slow to apply leaves room to the others.
@@ -90,6 +93,7 @@ impl Group {
                 log,
                 state,
                 options,
+                contact: Contact::default(),
                 proposals,
                 group_bytes,
                 node_bytes: (group != METADATA).then_some(node_bytes),
@@ -265,6 +269,34 @@ impl Group {
     #[must_use]
     pub fn watch_applied(&self) -> watch::Receiver<Option<LogPosition>> {
         self.inner.state.lock().watch_applied()
+    }
+
+    /// How long ago this replica last knew that the group had not left it behind: a follower heard its leader, a leader
+    /// was acknowledged by a quorum. None when it never was.
+    #[must_use]
+    pub fn contact_age(&self) -> Option<Duration> {
+        if !self.is_leader() {
+            return self.inner.contact.age();
+        }
+        if self.is_alone() {
+            return Some(Duration::ZERO);
+        }
+        let receiver = self.inner.raft.data_metrics();
+        let acked = receiver.borrow_watched().last_quorum_acked;
+        acked.map(|acked| acked.elapsed())
+    }
+
+    /// The leader was heard and agreed with.
+    pub(crate) fn renew_contact(&self) {
+        self.inner.contact.renew();
+    }
+
+    /// The last entry that this node knows to be committed.
+    #[must_use]
+    pub fn committed(&self) -> Option<LogPosition> {
+        let receiver = self.inner.raft.data_metrics();
+        let committed = receiver.borrow_watched().local_committed;
+        committed.as_ref().map(convert::position)
     }
 
     /// The group in numbers.

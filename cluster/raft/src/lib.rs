@@ -15,6 +15,7 @@
 //! to each.
 
 mod applied_state;
+mod contact;
 mod convert;
 mod error;
 mod group;

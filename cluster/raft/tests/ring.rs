@@ -253,6 +253,36 @@ async fn a_replica_behind_the_log_gets_the_rows_of_a_peer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replica_knows_how_long_it_has_been_alone() {
+    let mut ring = Ring::of_three().await;
+    ring.hand_over_to(1).await;
+    for id in [1, 2, 3] {
+        until(|| is_in_contact(ring.group(id))).await;
+    }
+    // Nobody is left who could elect a leader, or acknowledge one.
+    ring.kill(1).await;
+    ring.kill(3).await;
+    until(|| !is_in_contact(ring.group(2))).await;
+    ring.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_nobody_acknowledges_knows_it() {
+    let mut ring = Ring::of_three().await;
+    ring.hand_over_to(1).await;
+    until(|| is_in_contact(ring.group(1))).await;
+    ring.kill(2).await;
+    ring.kill(3).await;
+    until(|| !is_in_contact(ring.group(1))).await;
+    ring.stop().await;
+}
+
+fn is_in_contact(group: &Group) -> bool {
+    let age = group.contact_age();
+    age.is_some_and(|age| age < Duration::from_secs(2))
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn leadership_goes_where_it_is_sent() {
     let ring = Ring::of_three().await;
     apply_range(ring.group(1), 0..20).await;

@@ -38,11 +38,15 @@ pub(crate) struct ComparedRow {
 /// What the numbers are worth.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Meta {
-    /// The log index that the numbers stand at.
+    /// The entry of the partition's log that the numbers stand at.
     pub(crate) index: u64,
     /// The stamp of that index.
     pub(crate) as_of: String,
     pub(crate) as_of_unix_ms: i64,
+    /// False when no node was reached that is in touch with the site's partition.
+    pub(crate) is_fresh: bool,
+    /// Sent back as `session`, it keeps later answers from going behind this one.
+    pub(crate) session: String,
     /// Late events that are accepted but not in these numbers yet.
     pub(crate) pending_late: u64,
     /// True when no number is an estimate.

@@ -23,27 +23,15 @@ mod plan;
 mod realtime;
 mod reports;
 mod request;
+mod session;
 mod source;
-
-use ringtail_proto::{RowReader, UnixMillis};
+mod standing;
 
 pub use answer::QueryResponse;
 pub use error::QueryError;
 pub use realtime::realtime_visitors;
 pub use reports::Reports;
 pub use request::{Include, Pagination, QueryRequest};
+pub use session::{Seen, Session};
 pub use source::{GoalInfo, SiteInfo, SiteSource};
-
-/// Answers one query without a cache that outlives it; servers keep a [`Reports`] instead.
-///
-/// # Errors
-/// As [`Reports::query`].
-pub fn query(
-    request: &QueryRequest,
-    site: &SiteInfo,
-    source: &dyn SiteSource,
-    rows: &dyn RowReader,
-    now: UnixMillis,
-) -> Result<QueryResponse, QueryError> {
-    Reports::new(0).query(request, site, source, rows, now)
-}
+pub use standing::Standing;

@@ -20,12 +20,17 @@ use crate::{
     order::sort_rows,
     plan::{OrderBy, Plan, Span},
     request::QueryRequest,
+    session::{Seen, Session},
     source::{SiteInfo, SiteSource},
+    standing::Standing,
 };
 
 /// Said whenever visitors are counted over more than one local day.
 const VISITORS_NOTE: &str = "visitors without an id of their own are hashed anew each local day: over several days they \
                              are the sum of days";
+/// Said when no replica was reached that is in touch with its group.
+const STALE_NOTE: &str =
+    "no node was reached that knows the site's latest events: the numbers stand at as_of";
 /// Said whenever money comes in several currencies.
 const CURRENCIES_NOTE: &str = "money in several currencies is a list with one amount for each; it is never converted or summed";
 
@@ -48,7 +53,7 @@ impl Reports {
 
     /// Answers a query.
     ///
-    /// `rows` has to show the site's rows as of the same index as `source`; `now` decides what "today" is.
+    /// `rows` has to show the site's rows of the same moment as `source`; `now` decides what "today" is.
     ///
     /// # Errors
     /// When the query is wrong or asks for what is not built, or when rows cannot be read.
@@ -58,6 +63,7 @@ impl Reports {
         site: &SiteInfo,
         source: &dyn SiteSource,
         rows: &dyn RowReader,
+        standing: Standing,
         now: UnixMillis,
     ) -> Result<QueryResponse, QueryError> {
         let plan = Plan::new(request, site, source, now)?;
@@ -74,7 +80,11 @@ impl Reports {
         };
         sort_rows(&mut counted.rows, &plan.order);
         let total_rows = counted.rows.len();
-        let answer = Answer { plan: &plan };
+        let answer = Answer {
+            plan: &plan,
+            site,
+            standing,
+        };
         let before = compared
             .as_ref()
             .map(|(span, counted)| (*span, by_name(&counted.rows)));
@@ -92,7 +102,7 @@ impl Reports {
                 total_rows: plan.include.total_rows.then_some(total_rows),
                 ..answer.meta(source, &counted, compared.as_ref().map(|(_, other)| other))
             },
-            query: answer.echo(site),
+            query: answer.echo(),
         })
     }
 }
@@ -109,6 +119,8 @@ fn by_name(rows: &[Row]) -> RowsByName<'_> {
 /// Puts a plan's numbers into words.
 struct Answer<'a> {
     plan: &'a Plan,
+    site: &'a SiteInfo,
+    standing: Standing,
 }
 
 impl Answer<'_> {
@@ -170,9 +182,11 @@ impl Answer<'_> {
         };
         let is_with_labels = plan.include.time_labels && plan.interval.is_some();
         Meta {
-            index: source.index().0,
-            as_of: plan.calendar.rfc3339(source.stamp()),
-            as_of_unix_ms: source.stamp().0,
+            index: self.standing.index.0,
+            as_of: plan.calendar.rfc3339(self.standing.stamp),
+            as_of_unix_ms: self.standing.stamp.0,
+            is_fresh: self.standing.is_fresh,
+            session: self.session(source).to_string(),
             pending_late: source.pending_late(),
             is_exact: approximate.is_empty(),
             approximate,
@@ -186,6 +200,15 @@ impl Answer<'_> {
             goals: self.goals(source),
             imports_included: plan.include.imports,
             notes: self.notes(counted),
+        }
+    }
+
+    /// What the client has seen with this answer.
+    fn session(&self, source: &dyn SiteSource) -> Session {
+        Session {
+            site: self.site.id,
+            seen: Seen::of(self.standing.index, source),
+            now: self.plan.now,
         }
     }
 
@@ -217,6 +240,9 @@ impl Answer<'_> {
         let is_of_visitors = |metric: &Metric| *metric == Metric::Visitors || metric.is_share();
         let last = UnixMillis(range.end.0 - 1);
         let mut notes = Vec::new();
+        if !self.standing.is_fresh {
+            notes.push(STALE_NOTE);
+        }
         if plan.metrics.iter().any(is_of_visitors)
             && plan.calendar.date(range.start) != plan.calendar.date(last)
         {
@@ -238,7 +264,7 @@ impl Answer<'_> {
         [span.range.start, span.range.end].map(|end| self.plan.calendar.rfc3339(end))
     }
 
-    fn echo(&self, site: &SiteInfo) -> QueryEcho {
+    fn echo(&self) -> QueryEcho {
         let plan = self.plan;
         let dimensions = plan.dimensions.iter();
         let order = plan.order.iter().map(|key| {
@@ -256,7 +282,7 @@ impl Answer<'_> {
             (name, if key.is_descending { "desc" } else { "asc" })
         });
         QueryEcho {
-            site_id: site.domain.clone(),
+            site_id: self.site.domain.clone(),
             metrics: plan.metrics.iter().map(|metric| metric.name()).collect(),
             date_range: self.ends(&plan.main),
             dimensions: dimensions

@@ -33,6 +33,9 @@ pub struct QueryRequest {
     /// Which rows to answer.
     #[serde(default)]
     pub pagination: Pagination,
+    /// `meta.session` of the last answer about the site: this one does not go behind it.
+    #[serde(default)]
+    pub session: Option<String>,
 }
 
 /// What else to answer.

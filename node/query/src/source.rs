@@ -9,10 +9,8 @@ use crate::error::QueryError;
 
 /// A site's state at one moment of its log. Hours before [`Self::hot_from`] lie in pages, all later ones here.
 pub trait SiteSource {
-    /// The log index that the state stands at.
-    fn index(&self) -> LogIndex;
-    /// The leader's stamp of that index.
-    fn stamp(&self) -> UnixMillis;
+    /// The first log entry with an event that no page shows yet.
+    fn incomplete_since(&self) -> Option<LogIndex>;
     /// Late events that no page shows yet.
     fn pending_late(&self) -> u64;
     /// The generation whose pages to read.
@@ -73,12 +71,8 @@ pub struct SiteInfo {
 }
 
 impl SiteSource for SiteView {
-    fn index(&self) -> LogIndex {
-        Self::index(self)
-    }
-
-    fn stamp(&self) -> UnixMillis {
-        Self::stamp(self)
+    fn incomplete_since(&self) -> Option<LogIndex> {
+        Self::incomplete_since(self)
     }
 
     fn pending_late(&self) -> u64 {

@@ -30,6 +30,11 @@ impl ApiError {
         Self::new(ErrorKind::InvalidRequest, message)
     }
 
+    /// False for what every node would say.
+    pub(crate) fn may_be_answered_elsewhere(&self) -> bool {
+        self.kind.is_retryable() || self.kind == ErrorKind::Internal
+    }
+
     /// A fault of ours; the caller learns no details, the log does.
     pub(crate) fn internal(error: impl fmt::Display) -> Self {
         tracing::error!(%error, "a call failed");

@@ -57,6 +57,12 @@ fn caller(access: &Access, request: &HttpRequest) -> Result<Caller, ApiError> {
     access.caller(header.and_then(|value| value.to_str().ok()))
 }
 
+/// A document that is JSON already.
+fn json_response(document: web::Bytes) -> HttpResponse {
+    let json = header::ContentType::json();
+    HttpResponse::Ok().insert_header(json).body(document)
+}
+
 fn json_error(error: &JsonPayloadError) -> ApiError {
     match error {
         JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => {

@@ -20,6 +20,7 @@ mod import_position;
 mod log_source;
 #[cfg(feature = "planted-bugs")]
 mod planted_bugs;
+mod reading;
 mod ring;
 mod serve;
 mod services;

@@ -14,6 +14,6 @@ pub(crate) use admin::{Admin, NewGoal, NewKey, SiteChange};
 pub(crate) use documents::{GoalDocument, KeyDocument, SiteDocument, Time, time_text};
 pub(crate) use imports::{ImportChunk, Imports};
 pub(crate) use lookup::Lookup;
-pub(crate) use reports::Reports;
+pub(crate) use reports::{Question, Reports};
 pub(crate) use ring::{NewJoinToken, Ring};
 pub(crate) use status::Status;

@@ -33,6 +33,7 @@ use crate::{
     health::{Health, NodeState},
     http::HealthView,
     log_source::SharedLog,
+    reading::{LocalReplicas, PeerReplicas, QueriesService},
     ring::{self, Admission, PeerServer, RingService, RouteLeadership, SaltsFollower, for_nodes},
     services::{Access, Admin, Imports, Lookup, Reports, Ring, Status},
     settings_pusher::SettingsPusher,
@@ -116,20 +117,6 @@ impl Node {
         let salts = Salts::open(&data.salts(), gateway_clock.clone())
             .map_err(|error| ExitError::new(Exit::DataDirectory, error))?;
         let salts = Arc::new(salts);
-        let routes = Routes::new(for_nodes(raft.service()))
-            .add_service(Admission::server(
-                metadata.clone(),
-                Arc::clone(&credentials),
-            ))
-            .add_service(for_nodes(RingService::server(
-                metadata.clone(),
-                Arc::clone(&salts),
-            )))
-            .add_service(for_nodes(EventsService::server(
-                router.clone(),
-                Arc::new(caller),
-            )));
-        let peer_server = PeerServer::start(peer, &credentials, routes)?;
         let gateway = Arc::new(Gateway::new(
             gateway_settings(config)?,
             Arc::new(DirectorySites::new(Arc::clone(&directory))),
@@ -144,6 +131,58 @@ impl Node {
             settings: Arc::clone(&settings),
             clock: Arc::clone(&clock),
         };
+        let local = LocalReplicas::new(Arc::clone(&partitions), Arc::clone(&raft));
+        let others = PeerReplicas::new(
+            identity.node,
+            Arc::clone(&directory),
+            local.clone(),
+            peers.clone(),
+        );
+        let reports = Reports::new(
+            access.clone(),
+            Arc::clone(health),
+            local.clone(),
+            others.clone(),
+            Arc::clone(&clock),
+        );
+        let imports = Imports::new(
+            access.clone(),
+            Arc::clone(health),
+            Arc::clone(&gateway),
+            router.clone(),
+            local.clone(),
+            others.clone(),
+        );
+        let lookup = Lookup {
+            access: access.clone(),
+            health: Arc::clone(health),
+            local: local.clone(),
+            peers: others,
+            log: log_source,
+            gateway: Arc::clone(&gateway),
+        };
+        let queries = QueriesService {
+            directory: Arc::clone(&directory),
+            local,
+            reports: reports.clone(),
+            lookup: lookup.clone(),
+            imports: imports.clone(),
+        };
+        let routes = Routes::new(for_nodes(raft.service()))
+            .add_service(Admission::server(
+                metadata.clone(),
+                Arc::clone(&credentials),
+            ))
+            .add_service(for_nodes(RingService::server(
+                metadata.clone(),
+                Arc::clone(&salts),
+            )))
+            .add_service(for_nodes(EventsService::server(
+                router.clone(),
+                Arc::new(caller),
+            )))
+            .add_service(for_nodes(queries.server()));
+        let peer_server = PeerServer::start(peer, &credentials, routes)?;
         let free = Arc::new(DiskFreeSpace::new(data.path().to_owned()));
         let gate = router.gate();
         disk_watch::look(&*free, &gate, config.disk_reserve_bytes);
@@ -154,26 +193,9 @@ impl Node {
                 metrics,
             },
             grpc_health: HealthReporter::new(),
-            reports: Reports::new(
-                access.clone(),
-                Arc::clone(health),
-                Arc::clone(&partitions),
-                Arc::clone(&clock),
-            ),
-            imports: Imports::new(
-                access.clone(),
-                Arc::clone(health),
-                Arc::clone(&gateway),
-                router.clone(),
-                Arc::clone(&partitions),
-            ),
-            lookup: Lookup {
-                access: access.clone(),
-                health: Arc::clone(health),
-                partitions: Arc::clone(&partitions),
-                log: log_source,
-                gateway: Arc::clone(&gateway),
-            },
+            reports,
+            imports,
+            lookup,
             ring: Ring {
                 access: access.clone(),
                 metadata: metadata.clone(),

@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::wire::{from_outcome, to_append};
+use crate::group::Group;
 use crate::raft_node::{Groups, find_group};
 use crate::types::{Raft, TypeConfig};
 
@@ -88,15 +89,15 @@ impl Inbound {
                 return;
             }
         };
-        let Some(raft) = find_group(&self.groups, GroupId(group)).map(|group| group.raft().clone())
-        else {
+        let Some(replica) = find_group(&self.groups, GroupId(group)) else {
             self.close(session, "the group is not here".to_owned())
                 .await;
             return;
         };
         if frame.is_heartbeat {
-            self.answer_heartbeat(raft, session, request);
+            self.answer_heartbeat(replica, session, request);
         } else {
+            let raft = replica.raft().clone();
             self.append(raft, group, session, request).await;
         }
     }
@@ -163,7 +164,7 @@ impl Inbound {
 
     fn answer_heartbeat(
         &self,
-        raft: Raft,
+        replica: Group,
         session: u64,
         request: AppendEntriesRequest<TypeConfig>,
     ) {
@@ -174,11 +175,14 @@ impl Inbound {
         tokio::spawn(async move {
             let previous = request.prev_log_id;
             let last = request.entries.last().map(|entry| entry.log_id);
-            let outcome = match raft.append_entries(request).await {
+            let outcome = match replica.raft().append_entries(request).await {
                 Ok(AppendEntriesResponse::Conflict) if previous.is_none() => {
                     Outcome::Closed("a conflict before the first entry".to_owned())
                 }
                 Ok(response) => {
+                    if response.is_success() {
+                        replica.renew_contact();
+                    }
                     from_outcome(response.into_stream_result(previous, last.or(previous)))
                 }
                 Err(error) => Outcome::Closed(error.to_string()),

@@ -39,6 +39,9 @@ impl HintedLeadership {
     pub fn set_hosts(&self, hosts: Vec<NodeId>) {
         {
             let mut state = self.state.lock();
+            if state.hosts == hosts {
+                return;
+            }
             let stays = state.guess.filter(|guess| hosts.contains(guess));
             state.guess = stays.or(hosts.first().copied());
             state.hosts = hosts;

@@ -50,6 +50,7 @@ impl SiteState {
             value: Some(self.site_row().encode()),
         });
         self.dirty_since = None;
+        self.incomplete_since = None;
         self.is_checkpoint_wanted = false;
         Ok(writes)
     }

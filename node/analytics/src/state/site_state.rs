@@ -57,6 +57,8 @@ pub struct SiteState {
     pub(super) stale: BTreeSet<HourStart>,
     /// Accepted events of hours in the store; empty in every written site row.
     pub(super) late: Vec<AppliedEvent>,
+    /// The entry of the first late event that no written row shows yet.
+    pub(super) incomplete_since: Option<LogIndex>,
     pub(super) dedup: Dedup,
     pub(super) imports: Arc<Imports>,
     pub(super) dropped: Arc<BTreeMap<u8, u64>>,
@@ -89,6 +91,7 @@ impl SiteState {
             hot_from: None,
             stale: BTreeSet::new(),
             late: Vec::new(),
+            incomplete_since: None,
             dedup: Dedup::default(),
             imports: Arc::default(),
             dropped: Arc::default(),
@@ -303,7 +306,10 @@ impl SiteState {
             false => self.add_to_chains(hour, &event, false),
         };
         match added {
-            Added::NeedsStore => self.late.push(event),
+            Added::NeedsStore => {
+                self.incomplete_since.get_or_insert(self.index);
+                self.late.push(event);
+            }
             Added::InChain { .. } => self.count(hour, &event, false),
         }
         match hour < late_before {

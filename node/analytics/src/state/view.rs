@@ -46,6 +46,7 @@ pub struct SiteView {
     hot_from: Option<HourStart>,
     first_hour: Option<HourStart>,
     pending_late: usize,
+    incomplete_since: Option<LogIndex>,
     imports: Arc<Imports>,
     dropped: Arc<BTreeMap<u8, u64>>,
     recent: Recent,
@@ -84,6 +85,7 @@ impl SiteState {
             hot_from: self.hot_from,
             first_hour: self.first_hour,
             pending_late: self.late.len(),
+            incomplete_since: self.incomplete_since,
             imports: self.imports.clone(),
             dropped: self.dropped.clone(),
             recent: self.recent.clone(),
@@ -145,6 +147,12 @@ impl SiteView {
     #[must_use]
     pub const fn pending_late(&self) -> usize {
         self.pending_late
+    }
+
+    /// The first entry with an event that is accepted but not visible yet.
+    #[must_use]
+    pub const fn incomplete_since(&self) -> Option<LogIndex> {
+        self.incomplete_since
     }
 
     /// Events that were not counted, by reason.

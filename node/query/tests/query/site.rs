@@ -13,7 +13,7 @@ use ringtail_proto::{
         site_command::Change,
     },
 };
-use ringtail_query::{QueryError, QueryRequest, Reports, SiteInfo, realtime_visitors};
+use ringtail_query::{QueryError, QueryRequest, Reports, SiteInfo, Standing, realtime_visitors};
 use serde_json::Value;
 
 /// A site with its rows, as one node holds them.
@@ -21,6 +21,7 @@ pub(crate) struct Site {
     state: SiteState,
     rows: Rows,
     index: u64,
+    pub(crate) is_fresh: bool,
     info: SiteInfo,
     reports: Reports,
     /// What "now" is when a question is asked.
@@ -140,6 +141,7 @@ impl Site {
             state: SiteState::new(SiteId(7)),
             rows: Rows::default(),
             index: 0,
+            is_fresh: true,
             info: SiteInfo {
                 id: SiteId(7),
                 domain: "example.com".to_owned(),
@@ -243,12 +245,26 @@ impl Site {
         self
     }
 
+    fn standing(&self) -> Standing {
+        let view = self.state.view();
+        Standing {
+            index: view.index(),
+            stamp: view.stamp(),
+            is_fresh: self.is_fresh,
+        }
+    }
+
     pub(crate) fn try_ask(&self, question: &Value) -> Result<Value, QueryError> {
         let request = QueryRequest::parse(question.to_string().as_bytes())?;
         let view = self.state.view();
-        let answer = self
-            .reports
-            .query(&request, &self.info, &view, &self.rows, self.now)?;
+        let answer = self.reports.query(
+            &request,
+            &self.info,
+            &view,
+            &self.rows,
+            self.standing(),
+            self.now,
+        )?;
         Ok(serde_json::to_value(answer).unwrap())
     }
 

@@ -24,7 +24,7 @@ impl Service for ReportsService {
             .0
             .query(&caller, request.into_inner().json.into())
             .await?;
-        let json = serde_json::to_string(&report).map_err(ApiError::internal)?;
+        let json = String::from_utf8(report.into()).map_err(ApiError::internal)?;
         Ok(Response::new(QueryResponse { json }))
     }
 

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use serde::Deserialize;
 
-use super::caller;
+use super::{caller, json_response};
 use crate::{api_error::ApiError, services::Lookup};
 
 #[derive(Deserialize)]
@@ -25,5 +25,5 @@ async fn event(
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller(&lookup.access, &request)?;
     let event = lookup.event(&caller, &query.site, &id).await?;
-    Ok(HttpResponse::Ok().json(event))
+    Ok(json_response(event))
 }

@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{JSON_BYTES_MAX, caller};
+use super::{JSON_BYTES_MAX, caller, json_response};
 use crate::{
     api_error::ApiError,
     services::{Reports, time_text},
@@ -37,7 +37,7 @@ async fn report(
         return Err(ApiError::new(ErrorKind::TooLarge, message));
     }
     let report = reports.query(&caller, body).await?;
-    Ok(HttpResponse::Ok().json(report))
+    Ok(json_response(report))
 }
 
 /// Server-sent events, one at each change and one every ten seconds.

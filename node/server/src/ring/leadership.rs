@@ -2,57 +2,104 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, pending},
+};
 use ringtail_metadata::Metadata;
 use ringtail_proto::{GroupId, NodeId};
 use ringtail_raft::{Group, RaftNode};
-use ringtail_router::Leader;
+use ringtail_router::{GroupLeadership, HintedLeadership, Leader};
 use tokio::{
     sync::watch,
     task::JoinHandle,
     time::{sleep, timeout},
 };
 
-/// How long a node without a replica takes one voter for the leader before it asks another.
-const GUESS_LASTING: Duration = Duration::from_secs(1);
+/// How often a node without a replica looks whether it has got one.
+const REPLICA_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Pause before a group that has stopped is looked at again.
 const STOPPED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Follows who leads one group.
+/// The leader that the replica here follows, or, without one, what the group's voters say.
+#[derive(Clone)]
 pub(crate) struct RouteLeadership {
-    node: NodeId,
-    group: GroupId,
-    raft: Arc<RaftNode>,
-    metadata: Metadata,
-    leader: watch::Sender<Leader>,
-    guesses: usize,
+    /// The replica's word; none without a replica.
+    replica: watch::Receiver<Option<Leader>>,
+    hinted: Arc<HintedLeadership>,
 }
 
 impl RouteLeadership {
-    /// What the router follows, and the task that tells it.
+    /// What the router follows, and the task that keeps it true.
     pub(crate) fn start(
         node: NodeId,
         group: GroupId,
         raft: Arc<RaftNode>,
         metadata: Metadata,
-    ) -> (watch::Receiver<Leader>, JoinHandle<()>) {
-        let (leader, followed) = watch::channel(Leader::Unknown);
-        let leadership = Self {
+    ) -> (Self, JoinHandle<()>) {
+        let (sender, replica) = watch::channel(None);
+        let hinted = Arc::new(HintedLeadership::new(Vec::new()));
+        let follower = Follower {
             node,
             group,
             raft,
             metadata,
-            leader,
-            guesses: 0,
+            replica: sender,
+            hinted: Arc::clone(&hinted),
         };
-        (followed, tokio::spawn(leadership.run()))
+        (Self { replica, hinted }, tokio::spawn(follower.run()))
+    }
+}
+
+impl GroupLeadership for RouteLeadership {
+    fn leader(&self) -> Leader {
+        self.replica
+            .borrow()
+            .unwrap_or_else(|| self.hinted.leader())
     }
 
-    async fn run(mut self) {
+    fn changed(&self, seen: Leader) -> BoxFuture<'static, ()> {
+        let mut this = self.clone();
+        async move {
+            loop {
+                let is_hinted = this.replica.borrow_and_update().is_none();
+                if this.leader() != seen {
+                    return;
+                }
+                tokio::select! {
+                    changed = this.replica.changed() => if changed.is_err() {
+                        // The node stops: nobody will say anything more.
+                        pending::<()>().await;
+                    },
+                    () = this.hinted.changed(seen), if is_hinted => return,
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn missed(&self, asked: NodeId, told: Option<NodeId>) {
+        self.hinted.missed(asked, told);
+    }
+}
+
+/// Follows one group.
+struct Follower {
+    node: NodeId,
+    group: GroupId,
+    raft: Arc<RaftNode>,
+    metadata: Metadata,
+    replica: watch::Sender<Option<Leader>>,
+    hinted: Arc<HintedLeadership>,
+}
+
+impl Follower {
+    async fn run(self) {
         loop {
             match self.raft.group(self.group) {
                 Some(group) => self.follow(&group).await,
-                None => self.guess().await,
+                None => self.follow_voters().await,
             }
         }
     }
@@ -66,34 +113,29 @@ impl RouteLeadership {
                 (false, Some(node)) if node != self.node => Leader::Peer(node),
                 _ => Leader::Unknown,
             };
-            self.tell(leader);
+            self.tell(Some(leader));
         }
-        self.tell(Leader::Unknown);
+        self.tell(Some(Leader::Unknown));
         // The group is taken from the table a moment after it has stopped; one that failed stays in it.
         sleep(STOPPED_PAUSE).await;
     }
 
-    /// The voters in turns: a wrong one says so.
-    async fn guess(&mut self) {
-        let placement = self.metadata.directory().placement();
-        let voters = placement.get(&self.group).map(|place| &place.voters);
-        let others: Vec<NodeId> = voters
-            .into_iter()
-            .flatten()
-            .copied()
-            .filter(|node| *node != self.node)
-            .collect();
-        let guess = others.get(self.guesses % others.len().max(1));
-        self.tell(guess.map_or(Leader::Unknown, |node| Leader::Peer(*node)));
-        self.guesses = self.guesses.wrapping_add(1);
+    /// One of the voters leads; a wrong one says who.
+    async fn follow_voters(&self) {
         let mut changes = self.metadata.changes();
         changes.mark_unchanged();
+        let placement = self.metadata.directory().placement();
+        let voters = placement.get(&self.group).map(|place| place.voters.clone());
+        let mut others = voters.unwrap_or_default();
+        others.retain(|node| *node != self.node);
+        self.hinted.set_hosts(others);
+        self.tell(None);
         // Whichever comes first.
-        let _ = timeout(GUESS_LASTING, changes.changed()).await;
+        let _ = timeout(REPLICA_LOOK_INTERVAL, changes.changed()).await;
     }
 
-    fn tell(&self, leader: Leader) {
-        self.leader
+    fn tell(&self, leader: Option<Leader>) {
+        self.replica
             .send_if_modified(|known| std::mem::replace(known, leader) != leader);
     }
 }

@@ -6,19 +6,21 @@ use bytes::Bytes;
 use ringtail_gateway::{Gateway, ImportChunk as Enriched, Importer};
 use ringtail_metadata::{Scope, Site};
 use ringtail_proto::{
-    DropReason, ErrorKind, Event, SiteId, Verdict,
+    DropReason, ErrorKind, Event, LogIndex, SiteId, Verdict,
     stored::{ImportMark, SiteCommand, site_command::Change},
+    wire::peer,
 };
+use ringtail_query::Seen;
 use ringtail_router::{Router, Submission};
 use serde::Serialize;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::{Access, Caller};
 use crate::{
-    Partitions,
     api_error::ApiError,
     health::Health,
     import_position::{ImportPosition, without_line_end},
+    reading::{LocalReplicas, PeerReplicas},
 };
 
 /// Chunks that are worked on at once, on this node.
@@ -34,7 +36,8 @@ pub(crate) struct Imports {
     health: Arc<Health>,
     gateway: Arc<Gateway>,
     router: Router,
-    partitions: Arc<Partitions>,
+    local: LocalReplicas,
+    peers: PeerReplicas,
     chunks: Arc<Semaphore>,
 }
 
@@ -42,6 +45,12 @@ pub(crate) struct Imports {
 pub(crate) struct ImportChunk {
     pub(crate) after: ImportPosition,
     pub(crate) bytes: Bytes,
+}
+
+/// How far an import has come, and the entry of the site's partition at which that is so.
+pub(crate) struct Reached {
+    pub(crate) position: ImportPosition,
+    pub(crate) index: LogIndex,
 }
 
 /// What became of a chunk's lines.
@@ -72,14 +81,16 @@ impl Imports {
         health: Arc<Health>,
         gateway: Arc<Gateway>,
         router: Router,
-        partitions: Arc<Partitions>,
+        local: LocalReplicas,
+        peers: PeerReplicas,
     ) -> Self {
         Self {
             access,
             health,
             gateway,
             router,
-            partitions,
+            local,
+            peers,
             chunks: Arc::new(Semaphore::new(CHUNKS_MAX)),
         }
     }
@@ -92,7 +103,7 @@ impl Imports {
         source: &str,
     ) -> Result<ImportPosition, ApiError> {
         let site = self.site(caller, domain, source)?;
-        self.position(site.id, source).await
+        Ok(self.reached(site.id, source).await?.position)
     }
 
     /// Takes lines, which have to follow where the import stands; answers when they are applied.
@@ -105,7 +116,7 @@ impl Imports {
     ) -> Result<ImportCounts, ApiError> {
         let site = self.site(caller, domain, source)?;
         let _permit = self.chunks.acquire().await.map_err(ApiError::internal)?;
-        let position = self.position(site.id, source).await?;
+        let position = self.reached(site.id, source).await?.position;
         if position != chunk.after {
             let message = format!(
                 "the import {source} stands at line {}, the lines follow line {} of another file or order",
@@ -136,13 +147,14 @@ impl Imports {
             ))),
         };
         self.router.command(site.id, command)?.applied().await?;
-        self.partitions.checkpoint_site(site.id).await?;
+        let reached = self.reached(site.id, source).await?;
+        self.merge_late(site.id, reached.index).await?;
         let importer = self.importer(&site, source)?;
         spawn_blocking(move || importer.finish())
             .await
             .map_err(ApiError::internal)?
             .map_err(ApiError::internal)?;
-        self.position(site.id, source).await
+        Ok(reached.position)
     }
 
     fn site(&self, caller: &Caller, domain: &str, source: &str) -> Result<Arc<Site>, ApiError> {
@@ -165,19 +177,63 @@ impl Imports {
             .map_err(ApiError::invalid)
     }
 
-    async fn position(&self, site: SiteId, source: &str) -> Result<ImportPosition, ApiError> {
-        let view = self.partitions.view(site).await?;
-        let Some(progress) = view.view.import(source.as_bytes()) else {
-            return Ok(ImportPosition::default());
+    /// How far an import has come, as the leader of the site's partition knows it: whatever was acknowledged is included.
+    async fn reached(&self, site: SiteId, source: &str) -> Result<Reached, ApiError> {
+        match self.reached_here(site, source.as_bytes()).await {
+            Err(error) if error.may_be_answered_elsewhere() => {}
+            here => return here,
+        }
+        let asked = self.peers.ask(site, |mut client| {
+            let request = peer::ImportPositionRequest {
+                site: site.0,
+                source: Bytes::copy_from_slice(source.as_bytes()),
+            };
+            Box::pin(async move { client.import_position(request).await })
+        });
+        let reply = asked.await?;
+        let position = ImportPosition {
+            lines: reply.lines,
+            hash: hash_of(&reply.hash)?,
         };
-        let hash =
-            progress.prefix_hash.as_slice().try_into().map_err(|_| {
-                ApiError::internal("an import's hash has another length than 32 bytes")
-            })?;
-        Ok(ImportPosition {
-            lines: progress.last_line,
-            hash,
+        Ok(Reached {
+            position,
+            index: LogIndex(reply.index),
         })
+    }
+
+    /// How far an import has come, if this node leads the site's partition.
+    pub(crate) async fn reached_here(
+        &self,
+        site: SiteId,
+        source: &[u8],
+    ) -> Result<Reached, ApiError> {
+        let at = self.local.view_of_leader(site).await?;
+        let position = match at.view.import(source) {
+            Some(progress) => ImportPosition {
+                lines: progress.last_line,
+                hash: hash_of(&progress.prefix_hash)?,
+            },
+            None => ImportPosition::default(),
+        };
+        Ok(Reached {
+            position,
+            index: at.index,
+        })
+    }
+
+    /// Every replica shows the import's events from now on. One that cannot be asked now does within minutes.
+    async fn merge_late(&self, site: SiteId, index: LogIndex) -> Result<(), ApiError> {
+        let seen = Seen {
+            index,
+            ..Seen::default()
+        };
+        let here = async {
+            match self.local.holds(site) {
+                true => self.local.merge_late(site, seen).await,
+                false => Ok(()),
+            }
+        };
+        tokio::join!(here, self.peers.merge_late(site, seen)).0
     }
 
     /// Sends the batches in order and waits for all verdicts.
@@ -202,6 +258,11 @@ impl Imports {
         }
         Ok(counts)
     }
+}
+
+fn hash_of(bytes: &[u8]) -> Result<[u8; 32], ApiError> {
+    let hash = bytes.try_into();
+    hash.map_err(|_| ApiError::internal("an import's hash has another length than 32 bytes"))
 }
 
 /// Events of consecutive lines, and the mark that makes them count once.

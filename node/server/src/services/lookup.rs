@@ -2,34 +2,43 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ringtail_gateway::Gateway;
 use ringtail_metadata::Scope;
 use ringtail_partition::LogSource;
 use ringtail_proto::{
     ErrorKind, EventId, LogIndex, SiteId, UnixMillis, VisitorId,
     stored::{EventBatch, PartitionEntry, StoredEvent, partition_entry::Body},
+    wire::peer,
 };
+use ringtail_query::Seen;
 use ringtail_raft::Body as RaftBody;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::{Access, Caller, Time};
-use crate::{Partitions, ViewAt, api_error::ApiError, health::Health};
+use crate::{
+    ViewAt,
+    api_error::ApiError,
+    health::Health,
+    reading::{Freshness, LocalReplicas, PeerReplicas},
+};
 
 /// Finds events by id.
 #[derive(Clone)]
 pub(crate) struct Lookup {
     pub(crate) access: Access,
     pub(crate) health: Arc<Health>,
-    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) local: LocalReplicas,
+    pub(crate) peers: PeerReplicas,
     pub(crate) log: Arc<dyn LogSource>,
     pub(crate) gateway: Arc<Gateway>,
 }
 
 /// What became of one event.
 #[derive(Debug, Serialize)]
-pub(crate) struct EventDocument {
+struct EventDocument {
     id: String,
     verdict: &'static str,
     /// Why it was dropped.
@@ -66,22 +75,34 @@ impl Lookup {
         caller: &Caller,
         domain: &str,
         id: &str,
-    ) -> Result<EventDocument, ApiError> {
+    ) -> Result<Bytes, ApiError> {
         self.health.require_ready()?;
         let site = self.access.site(caller, Scope::Read, domain)?.id;
         let id = Uuid::parse_str(id)
             .map(|uuid| EventId(uuid.as_u128()))
             .map_err(|_| ApiError::invalid(format!("event id {id:?} is not a UUID")))?;
+        let found = match self.find_here(site, id).await {
+            Err(error) if error.may_be_answered_elsewhere() => self.find_elsewhere(site, id).await,
+            found => found,
+        }?;
+        match found.is_empty() {
+            true => self.not_accepted(site, id),
+            false => Ok(found),
+        }
+    }
+
+    /// What this node's replica knows of an event, as JSON; empty when none was accepted.
+    pub(crate) async fn find_here(&self, site: SiteId, id: EventId) -> Result<Bytes, ApiError> {
         let (view, index) = self.find(site, id).await?;
         let Some(index) = index else {
-            return self.not_accepted(site, id);
+            return Ok(Bytes::new());
         };
         let event = self.read(site, index, id).await?;
         let visit = match &event {
             Some(event) => self.visit(view, event.visitor, event.time.0).await?,
             None => None,
         };
-        Ok(EventDocument {
+        json(&EventDocument {
             id: id.to_string(),
             verdict: "accepted",
             reason: None,
@@ -91,12 +112,28 @@ impl Lookup {
         })
     }
 
+    async fn find_elsewhere(&self, site: SiteId, id: EventId) -> Result<Bytes, ApiError> {
+        let id = Bytes::copy_from_slice(&id.0.to_be_bytes());
+        let asked = self.peers.ask(site, |mut client| {
+            let request = peer::FindEventRequest {
+                site: site.0,
+                id: id.clone(),
+            };
+            Box::pin(async move { client.find_event(request).await })
+        });
+        Ok(asked.await?.found)
+    }
+
     async fn find(
         &self,
         site: SiteId,
         id: EventId,
     ) -> Result<(ViewAt, Option<LogIndex>), ApiError> {
-        let view = self.partitions.view(site).await?;
+        let reading = self
+            .local
+            .view(site, Seen::default(), Freshness::InTouch)
+            .await?;
+        let view = reading.at;
         let found = spawn_blocking(move || {
             let index = view.view.find_event(id, &view.reader);
             index.map(|index| (view, index))
@@ -107,12 +144,12 @@ impl Lookup {
             .map_err(ApiError::internal)
     }
 
-    fn not_accepted(&self, site: SiteId, id: EventId) -> Result<EventDocument, ApiError> {
+    fn not_accepted(&self, site: SiteId, id: EventId) -> Result<Bytes, ApiError> {
         let Some(reason) = self.gateway.recent_drop(site, id) else {
             let message = format!("no event {id} was accepted in the last 72 hours");
             return Err(ApiError::new(ErrorKind::NotFound, message));
         };
-        Ok(EventDocument {
+        json(&EventDocument {
             id: id.to_string(),
             verdict: "dropped",
             reason: Some(reason.name()),
@@ -129,7 +166,7 @@ impl Lookup {
         index: LogIndex,
         id: EventId,
     ) -> Result<Option<EventFields>, ApiError> {
-        let group = self.partitions.slots().group_of(site);
+        let group = self.local.group_of(site);
         let Ok(entries) = self.log.read(group, index, index, u64::MAX).await else {
             // Purged: the id outlives the log.
             return Ok(None);
@@ -164,6 +201,11 @@ impl Lookup {
             last: Time(visit.last),
         }))
     }
+}
+
+fn json(document: &EventDocument) -> Result<Bytes, ApiError> {
+    let json = serde_json::to_vec(document).map_err(ApiError::internal)?;
+    Ok(json.into())
 }
 
 fn fields_in(

@@ -6,10 +6,9 @@ use bytes::Bytes;
 use futures::{Stream, stream};
 use ringtail_metadata::{Scope, Site};
 use ringtail_partition::PartitionError;
-use ringtail_proto::{ErrorKind, SiteId, UnixMillis};
-use ringtail_query::{QueryError, QueryRequest, SiteInfo};
+use ringtail_proto::{ErrorKind, SiteId, UnixMillis, wire::peer};
+use ringtail_query::{QueryError, QueryRequest, Seen, Session, SiteInfo};
 use ringtail_router::Clock;
-use serde_json::Value;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
@@ -17,7 +16,11 @@ use tokio::{
 };
 
 use super::{Access, Caller};
-use crate::{Partitions, ViewAt, api_error::ApiError, health::Health};
+use crate::{
+    api_error::ApiError,
+    health::Health,
+    reading::{Freshness, LocalReplicas, PeerReplicas, to_wire},
+};
 
 /// How often a stream looks for a change.
 const REALTIME_INTERVAL: Duration = Duration::from_secs(1);
@@ -34,10 +37,22 @@ const CACHE_BYTES_MAX: u64 = ringtail_query::Reports::CACHE_BYTES_MAX;
 pub(crate) struct Reports {
     pub(crate) access: Access,
     health: Arc<Health>,
-    partitions: Arc<Partitions>,
+    local: LocalReplicas,
+    peers: PeerReplicas,
     clock: Arc<dyn Clock>,
     engine: Arc<ringtail_query::Reports>,
     streams: Arc<Semaphore>,
+}
+
+/// A question whose asker may ask it.
+#[derive(Clone)]
+pub(crate) struct Question {
+    pub(crate) request: QueryRequest,
+    pub(crate) site: SiteInfo,
+    /// The answer includes at least this.
+    pub(crate) seen: Seen,
+    /// Decides which day is today.
+    pub(crate) now: UnixMillis,
 }
 
 /// The number of current visitors at one moment.
@@ -53,31 +68,102 @@ impl Reports {
     pub(crate) fn new(
         access: Access,
         health: Arc<Health>,
-        partitions: Arc<Partitions>,
+        local: LocalReplicas,
+        peers: PeerReplicas,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             access,
             health,
-            partitions,
+            local,
+            peers,
             clock,
             engine: Arc::new(ringtail_query::Reports::new(CACHE_BYTES_MAX)),
             streams: Arc::new(Semaphore::new(REALTIME_STREAMS_MAX)),
         }
     }
 
-    /// Answers one report.
-    pub(crate) async fn query(&self, caller: &Caller, body: Bytes) -> Result<Value, ApiError> {
+    /// Answers one report, as JSON.
+    pub(crate) async fn query(&self, caller: &Caller, body: Bytes) -> Result<Bytes, ApiError> {
+        self.health.require_ready()?;
         let request = QueryRequest::parse(&body)?;
         let site = self.access.site(caller, Scope::Read, &request.site_id)?;
-        let view = self.view(site.id).await?;
-        let now = self.clock.now();
+        let session = request.session.as_deref();
+        let session = session
+            .map(|token| Session::parse(token, site.id))
+            .transpose()?;
+        let clock = self.clock.now();
+        let question = Question {
+            request,
+            site: site_info(&site),
+            seen: session.map(|session| session.seen).unwrap_or_default(),
+            now: session.map_or(clock, |session| session.now(clock)),
+        };
+        let here = self.report_here(question.clone(), Freshness::InTouch).await;
+        let Err(error) = here else { return here };
+        if !error.may_be_answered_elsewhere() {
+            return Err(error);
+        }
+        self.report_elsewhere(question, body).await
+    }
+
+    /// Answers from this node's own replica.
+    pub(crate) async fn report_here(
+        &self,
+        question: Question,
+        freshness: Freshness,
+    ) -> Result<Bytes, ApiError> {
+        let site = question.site.id;
+        let reading = self.local.view(site, question.seen, freshness).await?;
         let engine = Arc::clone(&self.engine);
         let report = spawn_blocking(move || {
-            engine.query(&request, &site_info(&site), &view.view, &view.reader, now)
+            let standing = reading.standing();
+            let (view, rows) = (&reading.at.view, &reading.at.reader);
+            let Question {
+                request, site, now, ..
+            } = &question;
+            engine.query(request, site, view, rows, standing, *now)
         });
         let response = report.await.map_err(ApiError::internal)??;
-        serde_json::to_value(response).map_err(ApiError::internal)
+        let json = serde_json::to_vec(&response).map_err(ApiError::internal)?;
+        Ok(json.into())
+    }
+
+    /// Answers from a replica in touch at another node, else from any that has what was seen, this node's first.
+    async fn report_elsewhere(&self, question: Question, body: Bytes) -> Result<Bytes, ApiError> {
+        let site = question.site.id;
+        let mut request = peer::ReportRequest {
+            site: site.0,
+            domain: question.site.domain.clone(),
+            timezone: question.site.timezone.clone(),
+            request: body,
+            seen: Some(to_wire(question.seen)),
+            now_ms: question.now.0,
+            may_be_stale: false,
+        };
+        let nobody = match self.ask_report(site, &request).await {
+            Err(error) if error.may_be_answered_elsewhere() => error,
+            answered => return answered,
+        };
+        let here = self.report_here(question, Freshness::Any).await;
+        match here {
+            Err(error) if error.may_be_answered_elsewhere() => {}
+            answered => return answered,
+        }
+        request.may_be_stale = true;
+        self.ask_report(site, &request).await.map_err(|_| nobody)
+    }
+
+    async fn ask_report(
+        &self,
+        site: SiteId,
+        request: &peer::ReportRequest,
+    ) -> Result<Bytes, ApiError> {
+        let asked = self.peers.ask(site, |mut client| {
+            let request = request.clone();
+            Box::pin(async move { client.report(request).await })
+        });
+        Ok(asked.await?.response)
     }
 
     /// The number of current visitors: at once, at each change, and every ten seconds.
@@ -104,17 +190,40 @@ impl Reports {
         }))
     }
 
+    /// A node that replays would show numbers of the past, and one that drains ends its streams.
     async fn count(&self, site: SiteId) -> Result<RealtimeCount, ApiError> {
-        let view = self.view(site).await?;
-        let as_of = self.clock.now();
-        let visitors = ringtail_query::realtime_visitors(&view.view, &view.reader, as_of)?;
-        Ok(RealtimeCount { visitors, as_of })
+        self.health.require_ready()?;
+        let here = self.count_here(site, Freshness::InTouch).await;
+        if here.is_ok() {
+            return here;
+        }
+        let request = peer::CurrentVisitorsRequest { site: site.0 };
+        let asked = self.peers.ask(site, |mut client| {
+            Box::pin(async move { client.current_visitors(request).await })
+        });
+        match asked.await {
+            Ok(reply) => Ok(RealtimeCount {
+                visitors: reply.visitors,
+                as_of: UnixMillis(reply.as_of_unix_ms),
+            }),
+            Err(nobody) => {
+                let here = self.count_here(site, Freshness::Any).await;
+                here.map_err(|_| nobody)
+            }
+        }
     }
 
-    /// A node that replays would show numbers of the past, and one that drains ends its streams.
-    async fn view(&self, site: SiteId) -> Result<ViewAt, ApiError> {
-        self.health.require_ready()?;
-        Ok(self.partitions.view(site).await?)
+    /// Counts from this node's own replica.
+    pub(crate) async fn count_here(
+        &self,
+        site: SiteId,
+        freshness: Freshness,
+    ) -> Result<RealtimeCount, ApiError> {
+        let reading = self.local.view(site, Seen::default(), freshness).await?;
+        let as_of = self.clock.now();
+        let (view, rows) = (&reading.at.view, &reading.at.reader);
+        let visitors = ringtail_query::realtime_visitors(view, rows, as_of)?;
+        Ok(RealtimeCount { visitors, as_of })
     }
 }
 

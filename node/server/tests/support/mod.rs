@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod ring;
+
 use std::{
     io::{BufRead as _, BufReader},
     path::PathBuf,
@@ -9,6 +11,7 @@ use std::{
 };
 
 use reqwest::{Method, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// A running node; it ends with this value.
@@ -70,6 +73,21 @@ impl Node {
         }
     }
 
+    /// The process stands still until [`Self::go_on`].
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// The process goes on.
+    pub(crate) fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap());
+        kill_process(pid.unwrap(), signal).unwrap();
+    }
+
     /// The process ends without a word; its directory stays.
     pub(crate) fn kill(mut self) -> tempfile::TempDir {
         self.child.kill().unwrap();
@@ -129,6 +147,16 @@ impl Node {
             .args(arguments)
             .arg("--data-dir")
             .arg(self.data.path())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs the command line against this node with a token of another one.
+    pub(crate) fn cli_as(&self, token: &str, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_ringtail"))
+            .args(arguments)
+            .args(["--server", &self.http])
+            .env("RINGTAIL_TOKEN", token.trim())
             .output()
             .unwrap()
     }

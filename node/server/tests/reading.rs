@@ -1,0 +1,240 @@
+//! Reports, events and imports through nodes that do not hold the site, and answers that never go back.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use std::{collections::BTreeSet, io::Write as _};
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use support::{Node, ring::*};
+use tokio::time::{Instant, sleep};
+
+/// The answer to the site's page views of today.
+async fn report(node: &Node, token: &str, session: Option<&Value>) -> (StatusCode, Value) {
+    let mut query = json!({"site_id": SITE, "metrics": ["pageviews"], "date_range": "day"});
+    if let Some(session) = session {
+        query["session"] = session.clone();
+    }
+    let query = query.to_string();
+    node.send(Method::POST, "/api/v2/query", Some(token), query)
+        .await
+}
+
+/// Four nodes, so that each group is not on one of them.
+async fn ring_of_four() -> (Vec<Node>, String) {
+    let (mut nodes, token) = ring_of_three().await;
+    nodes.push(nodes[0].start_joining());
+    for node in &nodes {
+        until_ring(node, &token, "settled on four", |ring| {
+            let groups = ring["groups"].as_array().unwrap();
+            let is_settled = groups.iter().all(|group| group["settled"] == json!(true));
+            is_settled && ring["plan"]["done"] == json!(true) && voters(ring).len() == 4
+        })
+        .await;
+    }
+    (nodes, token)
+}
+
+/// All nodes that vote in some partition.
+fn voters(ring: &Value) -> BTreeSet<u64> {
+    let groups = ring["groups"].as_array().unwrap().iter();
+    let partitions = groups.filter(|group| group["group"] != json!(0));
+    partitions
+        .flat_map(|group| group["voters"].as_array().unwrap())
+        .map(|node| node.as_u64().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn every_node_answers_for_every_site() {
+    let (nodes, token) = ring_of_four().await;
+    for number in 0..40 {
+        send(&nodes[number as usize % 4], &token, number).await;
+    }
+    for node in &nodes {
+        until_counted(node, &token, 40).await;
+        let (status, answer) = report(node, &token, None).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        assert_eq!(answer["meta"]["is_fresh"], json!(true), "{answer}");
+        assert_eq!(answer["query"]["site_id"], json!(SITE));
+        let id = uuid::Uuid::from_u128(7 + (1 << 90));
+        let path = format!("/api/v1/events/{id}?site={SITE}");
+        let (status, event) = node.send(Method::GET, &path, Some(&token), "").await;
+        assert_eq!(status, StatusCode::OK, "{event}");
+        assert_eq!(event["verdict"], json!("accepted"), "{event}");
+        let path = format!("/api/v1/events/{}?site={SITE}", uuid::Uuid::nil());
+        let (status, event) = node.send(Method::GET, &path, Some(&token), "").await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{event}");
+        assert_eq!(current_visitors(node, &token).await, 7);
+    }
+}
+
+/// The first count that a node's stream of current visitors tells.
+async fn current_visitors(node: &Node, token: &str) -> u64 {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{}/api/v1/realtime?site={SITE}", node.http);
+    let mut response = client.get(url).bearer_auth(token).send().await.unwrap();
+    let mut text = String::new();
+    loop {
+        let chunk = response.chunk().await.unwrap().unwrap();
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+        let data = text.lines().find_map(|line| line.strip_prefix("data: "));
+        if let Some(Ok(count)) = data.map(serde_json::from_str::<Value>) {
+            return count["visitors"].as_u64().unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_import_goes_on_through_any_node() {
+    let (nodes, token) = ring_of_four().await;
+    let mut log = tempfile::NamedTempFile::new().unwrap();
+    let lines = 500;
+    for (round, node) in nodes.iter().enumerate() {
+        for line in 0..lines {
+            writeln!(
+                log,
+                "192.0.2.{} - - [01/Feb/2026:{round:02}:{:02}:{:02} +0000] \"GET /page{line} HTTP/1.1\" 200 1 \"-\" \"{BROWSER}\"",
+                line % 200,
+                line / 60 % 60,
+                line % 60,
+            )
+            .unwrap();
+        }
+        let path = log.path().to_str().unwrap();
+        let arguments = ["import", "access-log", path, "--site", SITE, "--json"];
+        let imported = node.cli_as(&token, &arguments);
+        assert!(
+            imported.status.success(),
+            "{}",
+            String::from_utf8_lossy(&imported.stderr)
+        );
+        let query = json!({"site_id": SITE, "metrics": ["pageviews"], "date_range": "all"});
+        for reader in &nodes {
+            let (status, answer) = reader
+                .send(
+                    Method::POST,
+                    "/api/v2/query",
+                    Some(&token),
+                    query.to_string(),
+                )
+                .await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+            let expect = json!((round + 1) * lines);
+            assert_eq!(answer["results"][0]["metrics"][0], expect, "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_never_sees_numbers_fall() {
+    let (nodes, token) = ring_of_three().await;
+    let mut session: Option<Value> = None;
+    let mut counted = 0;
+    for number in 0..60_u64 {
+        let writer = &nodes[number as usize % 3];
+        send(writer, &token, number).await;
+        // Now one node knows it; the next one is asked.
+        let (status, answer) = report(writer, &token, session.as_ref()).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let reader = &nodes[(number as usize + 1) % 3];
+        for answer in [
+            answer.clone(),
+            report(reader, &token, Some(&answer["meta"]["session"]))
+                .await
+                .1,
+        ] {
+            let now = answer["results"][0]["metrics"][0].as_u64();
+            let now = now.unwrap_or_else(|| panic!("{answer}"));
+            assert!(now >= counted, "{now} after {counted}: {answer}");
+            counted = now;
+            session = Some(answer["meta"]["session"].clone());
+        }
+    }
+    until_counted(&nodes[0], &token, 60).await;
+}
+
+#[tokio::test]
+async fn a_replica_without_its_group_says_so() {
+    let (nodes, token) = ring_of_three().await;
+    for number in 0..10 {
+        send(&nodes[0], &token, number).await;
+    }
+    until_counted(&nodes[0], &token, 10).await;
+    let (_, seen) = report(&nodes[0], &token, None).await;
+    nodes[1].freeze();
+    nodes[2].freeze();
+    let begin = Instant::now();
+    let stale = loop {
+        let (status, answer) = report(&nodes[0], &token, Some(&seen["meta"]["session"])).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        assert_eq!(answer["results"][0]["metrics"][0], json!(10), "{answer}");
+        if answer["meta"]["is_fresh"] == json!(false) {
+            break answer;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{answer}");
+        sleep(LOOK).await;
+    };
+    let notes = stale["meta"]["notes"].as_array().unwrap();
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.as_str().unwrap().contains("as_of"))
+    );
+    // What nobody can include is refused, not left out.
+    let future = ahead(&seen["meta"]["session"]);
+    let (status, answer) = report(&nodes[0], &token, Some(&future)).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    nodes[1].go_on();
+    nodes[2].go_on();
+    let begin = Instant::now();
+    while report(&nodes[0], &token, None).await.1["meta"]["is_fresh"] != json!(true) {
+        assert!(begin.elapsed() < PATIENCE, "it stays alone");
+        sleep(LOOK).await;
+    }
+}
+
+/// A token of a client that has seen a later entry.
+fn ahead(session: &Value) -> Value {
+    let session = session.as_str().unwrap();
+    let mut fields: Vec<String> = session.split('.').map(str::to_owned).collect();
+    let index = u64::from_str_radix(&fields[2], 16).unwrap();
+    fields[2] = format!("{:x}", index + 1_000_000);
+    json!(fields.join("."))
+}
+
+#[tokio::test]
+async fn tokens_that_are_none_are_refused() {
+    let node = Node::start();
+    let token = node.token();
+    for domain in [SITE, "other.test"] {
+        node.admin(Method::POST, "/api/v1/sites", json!({"domain": domain}))
+            .await;
+    }
+    let (_, answer) = report(&node, &token, None).await;
+    let good = answer["meta"]["session"].clone();
+    assert_eq!(report(&node, &token, Some(&good)).await.0, StatusCode::OK);
+    let other = json!({
+        "site_id": "other.test", "metrics": ["visits"], "date_range": "day", "session": good,
+    });
+    let (status, answer) = node
+        .send(
+            Method::POST,
+            "/api/v2/query",
+            Some(&token),
+            other.to_string(),
+        )
+        .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    for wrong in [
+        json!("junk"),
+        json!(7),
+        json!("1.1.1.1"),
+        json!("9".repeat(10_000)),
+    ] {
+        let (status, answer) = report(&node, &token, Some(&wrong)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    }
+}
