@@ -1,6 +1,7 @@
 // Requests to the node that served this page.
 
 import { EventParser } from "./event_stream";
+import { Seen } from "./seen";
 import type { Answer, Query, Realtime, Site } from "./types";
 
 /** An answer that is not the wanted one, or none at all (`status` 0). */
@@ -14,6 +15,8 @@ export class ApiError extends Error {
 }
 
 export class Client {
+  private readonly seen = new Seen();
+
   constructor(
     private readonly token: string,
     /** Called whenever the node does not accept the token. */
@@ -26,13 +29,25 @@ export class Client {
   }
 
   async query(query: Query, signal: AbortSignal): Promise<Answer> {
+    try {
+      return await this.ask(this.seen.of(query), signal);
+    } catch (error) {
+      const isRefused = error instanceof ApiError && error.status === 400;
+      if (isRefused && this.seen.forget(query.site_id)) return await this.ask(query, signal);
+      throw error;
+    }
+  }
+
+  private async ask(query: Query, signal: AbortSignal): Promise<Answer> {
     const response = await this.send("/api/v2/query", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(query),
       signal,
     });
-    return (await response.json()) as Answer;
+    const answer = (await response.json()) as Answer;
+    this.seen.remember(query.site_id, answer);
+    return answer;
   }
 
   /** Calls `onUpdate` for each push until the stream ends. EventSource cannot send the token, so it is read by hand. */

@@ -16,6 +16,8 @@ export interface Query {
   order_by?: [string, "asc" | "desc"][];
   include?: { compare?: [string, string]; time_labels?: boolean; total_rows?: boolean };
   pagination?: { limit: number; offset?: number };
+  /** `meta.session` of an earlier answer about the site. */
+  session?: string;
 }
 
 export interface Row {
@@ -27,6 +29,12 @@ export interface Row {
 export interface Answer {
   results: Row[];
   meta: {
+    /** The entry of the site's partition that the answer stands at. */
+    index?: number;
+    /** Opaque: what the reader has seen with this answer. */
+    session?: string;
+    /** False when no node was reached that knows the latest events. */
+    is_fresh?: boolean;
     /** RFC 3339: the answer holds everything acknowledged up to here. */
     as_of?: string;
     /** Late events that wait for their merge into history. */

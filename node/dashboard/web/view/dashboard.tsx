@@ -144,6 +144,7 @@ export function Dashboard(props: {
         return `${label.toLowerCase()} ${margin(estimate.relative_standard_error)}`;
       })
       .join(", ");
+  const isBehind = (): boolean => total.answer()?.meta.is_fresh === false;
   const late = (): number => total.answer()?.meta.pending_late ?? 0;
 
   return (
@@ -229,6 +230,9 @@ export function Dashboard(props: {
               As of {time()}, {props.site.timezone}
             </>
           )}
+        </Show>
+        <Show when={isBehind()}>
+          <span data-testid="behind">{" · "}no node that knows the latest events was reached: newer numbers will follow</span>
         </Show>
         <Show when={estimates()}>
           {(text) => (
