@@ -6,7 +6,7 @@ use ringtail_proto::{DropReason, Event, EventId, SiteId, UnixMillis, Verdict, wi
 
 use crate::{
     Clock, CollectError, Durable, Encoding, Envelope, EventSink, EventsAnswer, GatewaySettings,
-    Hit, Importer, KeyGrant, PlausibleAnswer, Receipt, Salts, SaltsError, SiteRules, Sites, body,
+    Hit, KeyGrant, PlausibleAnswer, Receipt, Salts, SaltsError, SiteRules, Sites, body,
     dialects::{collector, events, events::Sender, pixel, plausible},
     enricher::{Enricher, Mode},
     memo::Memo,
@@ -71,18 +71,6 @@ impl Gateway {
     /// When the file of salts cannot be written.
     pub fn turn_salts(&self) -> Result<(), SaltsError> {
         self.enricher.salts.maintain()
-    }
-
-    /// Begins or resumes an import of an access log into a site. The source tells it from other imports.
-    ///
-    /// # Errors
-    /// [`SaltsError`] when its key cannot be kept.
-    pub fn importer(
-        self: &Arc<Self>,
-        site: Arc<SiteRules>,
-        source: &str,
-    ) -> Result<Importer, SaltsError> {
-        Importer::new(Arc::clone(self), site, source)
     }
 
     /// The site of a domain.

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use ringtail_proto::{DropReason, Event};
+use ringtail_proto::{DropReason, Event, SiteId};
 
 use crate::{
     Hit, ImportKey, SaltsError, SiteRules,
@@ -21,7 +21,6 @@ pub struct Importer {
     key: ImportKey,
     /// Event ids are a function of the source and the line.
     ids: [u8; 16],
-    name: String,
 }
 
 /// What became of a chunk: every line is either an event or dropped.
@@ -44,7 +43,7 @@ impl Importer {
         site: Arc<SiteRules>,
         source: &str,
     ) -> Result<Self, SaltsError> {
-        let name = import_name(&site, source);
+        let name = import_name(site.id(), source);
         let key = gateway.enricher.salts.import_key(&name)?;
         let ids = xxhash_rust::xxh3::xxh3_128(name.as_bytes()).to_le_bytes();
         Ok(Self {
@@ -52,7 +51,6 @@ impl Importer {
             site,
             key,
             ids,
-            name,
         })
     }
 
@@ -92,14 +90,6 @@ impl Importer {
                 .increment(u64::from(chunk.lines));
             chunk
         })
-    }
-
-    /// Forgets the key: from now on nobody can tell which address was which visitor.
-    ///
-    /// # Errors
-    /// When the file of keys cannot be written.
-    pub fn finish(self) -> Result<(), SaltsError> {
-        self.gateway.enricher.salts.finish_import(&self.name)
     }
 
     fn event(
@@ -155,11 +145,64 @@ impl Importer {
     }
 }
 
+impl Gateway {
+    /// Begins or resumes an import of an access log into a site. The source tells it from other imports.
+    ///
+    /// # Errors
+    /// [`SaltsError`] when its key cannot be kept.
+    pub fn importer(
+        self: &Arc<Self>,
+        site: Arc<SiteRules>,
+        source: &str,
+    ) -> Result<Importer, SaltsError> {
+        Importer::new(Arc::clone(self), site, source)
+    }
+
+    /// The key of an import that begins here, or goes on here.
+    ///
+    /// # Errors
+    /// [`SaltsError`] when it cannot be kept.
+    pub fn import_key(&self, site: SiteId, source: &str) -> Result<ImportKey, SaltsError> {
+        let salts = &self.enricher.salts;
+        salts.import_key(&import_name(site, source))
+    }
+
+    /// True when this node holds the key of an import.
+    #[must_use]
+    pub fn holds_import_key(&self, site: SiteId, source: &str) -> bool {
+        let salts = &self.enricher.salts;
+        salts.holds_import_key(&import_name(site, source))
+    }
+
+    /// Takes over the key under which another node began an import, unless this one has its own.
+    ///
+    /// # Errors
+    /// [`SaltsError`] when it cannot be kept.
+    pub fn adopt_import_key(
+        &self,
+        site: SiteId,
+        source: &str,
+        key: ImportKey,
+    ) -> Result<(), SaltsError> {
+        let salts = &self.enricher.salts;
+        let kept = salts.keep_import_key(&import_name(site, source), || key.0);
+        kept.map(drop)
+    }
+
+    /// Forgets the key of an import: from now on nobody can tell which address was which visitor.
+    ///
+    /// # Errors
+    /// When the file of keys cannot be written.
+    pub fn finish_import(&self, site: SiteId, source: &str) -> Result<(), SaltsError> {
+        let salts = &self.enricher.salts;
+        salts.finish_import(&import_name(site, source))
+    }
+}
+
 /// The name under which an import holds its key.
-pub(crate) fn import_name(site: &SiteRules, source: &str) -> String {
+pub(crate) fn import_name(site: SiteId, source: &str) -> String {
     format!(
-        "{}/{:032x}",
-        site.id(),
+        "{site}/{:032x}",
         xxhash_rust::xxh3::xxh3_128(source.as_bytes())
     )
 }

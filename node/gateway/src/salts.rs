@@ -39,6 +39,20 @@ pub(crate) type Secret = [u8; 16];
 #[derive(Clone)]
 pub struct ImportKey(pub(crate) Secret);
 
+impl ImportKey {
+    /// What [`Self::to_bytes`] gave.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// For another node of the ring.
+    #[must_use]
+    pub const fn to_bytes(&self) -> [u8; 16] {
+        self.0
+    }
+}
+
 /// The salts and import keys of this node.
 pub struct Salts {
     path: PathBuf,
@@ -142,10 +156,13 @@ impl Salts {
         self.write(&next)
     }
 
-    /// All salts and keys, for another node of the ring: in the form of the file.
+    /// All salts, for another node of the ring: in the form of the file. Keys of imports go their own way.
     #[must_use]
     pub fn export(&self) -> String {
-        format::write(&self.held.load())
+        format::write(&Held {
+            days: self.held.load().days.clone(),
+            imports: Vec::new(),
+        })
     }
 
     /// Takes over another node's salts: what it holds counts from now on, what only this node holds stays.
@@ -163,15 +180,6 @@ impl Salts {
             next.days.push((day, salt));
         }
         next.days.sort_unstable_by_key(|(day, _)| *day);
-        for (name, key) in other.imports {
-            let is_room = next.imports.len() < IMPORTS_MAX;
-            match next.imports.iter_mut().find(|(known, _)| *known == name) {
-                Some(known) => known.1 = key,
-                None if is_room => next.imports.push((name, key)),
-                // Without room for a key, the days still count.
-                None => tracing::warn!("another node's key of an import finds no room"),
-            }
-        }
         if next == *held {
             return Ok(());
         }
@@ -198,7 +206,21 @@ impl Salts {
     ///
     /// # Errors
     /// When the key cannot be kept; without it, visitors could not be recognised after a restart.
-    pub fn import_key(&self, import: &str) -> Result<ImportKey, SaltsError> {
+    pub(crate) fn import_key(&self, import: &str) -> Result<ImportKey, SaltsError> {
+        self.keep_import_key(import, random)
+    }
+
+    /// True when the key of an import is held.
+    pub(crate) fn holds_import_key(&self, import: &str) -> bool {
+        self.held.load().import(import).is_some()
+    }
+
+    /// The key of an import; `make` gives it when it is not held yet.
+    pub(crate) fn keep_import_key(
+        &self,
+        import: &str,
+        make: impl FnOnce() -> Secret,
+    ) -> Result<ImportKey, SaltsError> {
         if import.is_empty() || import.len() > 300 || import.contains(char::is_whitespace) {
             return Err(SaltsError::ImportName);
         }
@@ -211,7 +233,7 @@ impl Salts {
             return Err(SaltsError::TooManyImports);
         }
         let mut next = (*held).clone();
-        let key = random();
+        let key = make();
         next.imports.push((import.to_owned(), key));
         self.write(&next)?;
         self.held.store(Arc::new(next));
@@ -222,7 +244,7 @@ impl Salts {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn finish_import(&self, import: &str) -> Result<(), SaltsError> {
+    pub(crate) fn finish_import(&self, import: &str) -> Result<(), SaltsError> {
         let _writer = self.writer.lock();
         let held = self.held.load_full();
         if held.import(import).is_none() {

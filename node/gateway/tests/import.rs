@@ -4,6 +4,7 @@
 
 mod support;
 
+use ringtail_gateway::ImportKey;
 use ringtail_proto::DropReason;
 use support::World;
 
@@ -86,7 +87,10 @@ fn an_import_is_the_same_however_it_is_cut_until_its_key_is_forgotten() {
         let again = world.gateway.importer(site.clone(), "access.log").unwrap();
         assert_eq!(facts(&again, cut), whole, "cut at {cut}");
     }
-    importer.finish().unwrap();
+    let id = site.id();
+    assert!(world.gateway.holds_import_key(id, "access.log"));
+    world.gateway.finish_import(id, "access.log").unwrap();
+    assert!(!world.gateway.holds_import_key(id, "access.log"));
     assert!(!world.salts_file().contains("import"));
     let later = world.gateway.importer(site, "access.log").unwrap();
     let (id, visitor) = facts(&later, 0)[0];
@@ -119,4 +123,29 @@ fn ends_of_lines_and_names_of_hosts_are_understood() {
     assert_eq!(visitors[0], visitors[2]);
     assert_ne!(visitors[0], visitors[1]);
     assert_eq!(importer.enrich(b"", 1).lines, 0);
+}
+
+#[test]
+fn two_nodes_that_share_a_key_see_the_same_visitors() {
+    let (first, second) = (World::new(), World::new());
+    let visitors = |world: &World| {
+        let site = world.gateway.site("example.com").unwrap();
+        let importer = world.gateway.importer(site, "access.log").unwrap();
+        let events = importer.enrich(LINES.as_bytes(), 1).events;
+        events.iter().map(|event| event.visitor).collect::<Vec<_>>()
+    };
+    let id = first.gateway.site("example.com").unwrap().id();
+    let key = first.gateway.import_key(id, "access.log").unwrap();
+    let key = ImportKey::from_bytes(key.to_bytes());
+    second
+        .gateway
+        .adopt_import_key(id, "access.log", key)
+        .unwrap();
+    assert_eq!(visitors(&first), visitors(&second));
+    // A key that is held is not replaced.
+    second
+        .gateway
+        .adopt_import_key(id, "access.log", ImportKey::from_bytes([7; 16]))
+        .unwrap();
+    assert_eq!(visitors(&first), visitors(&second));
 }

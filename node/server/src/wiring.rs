@@ -156,14 +156,13 @@ impl Node {
         let lookup = Lookup {
             access: access.clone(),
             health: Arc::clone(health),
-            local: local.clone(),
+            local,
             peers: others,
             log: log_source,
             gateway: Arc::clone(&gateway),
         };
         let queries = QueriesService {
             directory: Arc::clone(&directory),
-            local,
             reports: reports.clone(),
             lookup: lookup.clone(),
             imports: imports.clone(),

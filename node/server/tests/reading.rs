@@ -124,6 +124,8 @@ async fn an_import_goes_on_through_any_node() {
             assert_eq!(status, StatusCode::OK, "{answer}");
             let expect = json!((round + 1) * lines);
             assert_eq!(answer["results"][0]["metrics"][0], expect, "{answer}");
+            let salts = std::fs::read_to_string(reader.path("salts")).unwrap();
+            assert!(!salts.contains("import"), "the key is forgotten everywhere");
         }
     }
 }

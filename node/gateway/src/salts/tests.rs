@@ -117,6 +117,10 @@ fn an_import_keeps_its_key_until_it_is_finished() {
     reopened.finish_import("1/abc").unwrap();
     assert!(!fs::read_to_string(bench.path()).unwrap().contains("1/abc"));
     assert_ne!(reopened.import_key("1/abc").unwrap().0, key);
+    let given = reopened.keep_import_key("3/abc", || [7; 16]).unwrap();
+    assert_eq!(given.0, [7; 16]);
+    let held = reopened.keep_import_key("3/abc", || [8; 16]).unwrap();
+    assert_eq!(held.0, [7; 16]);
     assert!(matches!(
         reopened.import_key("with space"),
         Err(SaltsError::ImportName)
@@ -190,13 +194,14 @@ fn an_unwritable_folder_keeps_salts_in_memory() {
 fn another_nodes_salts_are_taken_over_and_survive() {
     let (leader, follower) = (Bench::at(MIDNIGHT), Bench::at(MIDNIGHT));
     let (first, second) = (leader.open().unwrap(), follower.open().unwrap());
-    let own = second.import_key("mine").unwrap();
-    let shared = first.import_key("shared").unwrap();
+    let own = second.import_key("both").unwrap();
+    first.import_key("both").unwrap();
+    first.import_key("first").unwrap();
     assert_ne!(first.day(DAY), second.day(DAY));
     second.adopt(&first.export()).unwrap();
     assert_eq!(first.day(DAY), second.day(DAY));
-    assert_eq!(second.import_key("shared").unwrap().0, shared.0);
-    assert_eq!(second.import_key("mine").unwrap().0, own.0);
+    assert!(!second.holds_import_key("first"));
+    assert_eq!(second.import_key("both").unwrap().0, own.0);
     drop(second);
     assert_eq!(follower.open().unwrap().day(DAY), first.day(DAY));
 }

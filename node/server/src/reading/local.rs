@@ -65,6 +65,11 @@ impl LocalReplicas {
         Ok(self.partitions.view(site).await?)
     }
 
+    /// True when this node leads the partition of a site, as far as it knows.
+    pub(crate) fn leads(&self, site: SiteId) -> bool {
+        self.group(site).is_ok_and(|group| group.is_leader())
+    }
+
     /// Brings late events into the numbers, all those up to what was seen.
     pub(crate) async fn merge_late(&self, site: SiteId, seen: Seen) -> Result<(), ApiError> {
         let group = self.group(site)?;

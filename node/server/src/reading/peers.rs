@@ -9,7 +9,6 @@ use ringtail_proto::{
     ErrorKind, GroupId, NodeId, SiteId,
     wire::peer::{self, queries_client::QueriesClient},
 };
-use ringtail_query::Seen;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Code, Response, Status, transport::Channel};
 
@@ -75,24 +74,20 @@ impl PeerReplicas {
         Err(nobody_answers(group, &refusals))
     }
 
-    /// Asks every other node that holds a site's partition to bring late events into its numbers. One that cannot now does
-    /// so by itself within minutes.
-    pub(crate) async fn merge_late(&self, site: SiteId, seen: Seen) {
-        let request = peer::MergeLateRequest {
-            site: site.0,
-            seen: Some(super::to_wire(seen)),
-        };
-        let nodes = self.holders(self.local.group_of(site)).into_iter();
-        let merging = nodes.map(async |node| {
-            let call = |mut client: QueriesClient<Channel>| -> Answer<peer::MergeLateReply> {
-                Box::pin(async move { client.merge_late(request).await })
+    /// Tells every other node that an import is finished. One that cannot be told now merges late events by itself within
+    /// minutes.
+    pub(crate) async fn finish_import(&self, request: &peer::FinishImportRequest) {
+        let finishing = self.peers.nodes().into_iter().map(async |node| {
+            let (request, site) = (request.clone(), request.site);
+            let call = |mut client: QueriesClient<Channel>| -> Answer<peer::FinishImportReply> {
+                Box::pin(async move { client.finish_import(request).await })
             };
             if let Err(status) = self.ask_node(node, call).await {
                 let message = status.message();
-                tracing::info!(%node, %site, message, "late events wait there");
+                tracing::warn!(%node, site, message, "an import is not finished there");
             }
         });
-        join_all(merging).await;
+        join_all(finishing).await;
     }
 
     async fn ask_node<T>(

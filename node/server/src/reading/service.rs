@@ -14,7 +14,7 @@ use ringtail_proto::{
 use ringtail_query::{QueryRequest, SiteInfo};
 use tonic::{Request, Response, Status};
 
-use super::{Freshness, LocalReplicas, from_wire};
+use super::{Freshness, from_wire};
 use crate::{
     api_error::ApiError,
     services::{Imports, Lookup, Question, Reports},
@@ -26,7 +26,6 @@ const QUESTION_BYTES_MAX: usize = 1 << 20;
 /// Answers nodes of the ring.
 pub(crate) struct QueriesService {
     pub(crate) directory: Arc<Directory>,
-    pub(crate) local: LocalReplicas,
     pub(crate) reports: Reports,
     pub(crate) lookup: Lookup,
     pub(crate) imports: Imports,
@@ -115,13 +114,30 @@ impl Queries for QueriesService {
         }))
     }
 
-    async fn merge_late(
+    async fn import_key(
         &self,
-        request: Request<peer::MergeLateRequest>,
-    ) -> Result<Response<peer::MergeLateReply>, Status> {
+        request: Request<peer::ImportKeyRequest>,
+    ) -> Result<Response<peer::ImportKeyReply>, Status> {
         let asked = self.of_member(request)?;
-        let site = SiteId(asked.site);
-        self.local.merge_late(site, from_wire(asked.seen)).await?;
-        Ok(Response::new(peer::MergeLateReply {}))
+        let source = source_of(&asked.source)?;
+        let key = self.imports.key_here(SiteId(asked.site), source).await?;
+        Ok(Response::new(peer::ImportKeyReply {
+            key: key.to_bytes().to_vec().into(),
+        }))
     }
+
+    async fn finish_import(
+        &self,
+        request: Request<peer::FinishImportRequest>,
+    ) -> Result<Response<peer::FinishImportReply>, Status> {
+        let asked = self.of_member(request)?;
+        let (site, seen) = (SiteId(asked.site), from_wire(asked.seen));
+        let source = source_of(&asked.source)?;
+        self.imports.finish_here(site, source, seen).await?;
+        Ok(Response::new(peer::FinishImportReply {}))
+    }
+}
+
+fn source_of(bytes: &[u8]) -> Result<&str, Status> {
+    std::str::from_utf8(bytes).map_err(|_| Status::invalid_argument("a source is text"))
 }

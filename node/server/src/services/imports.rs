@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use ringtail_gateway::{Gateway, ImportChunk as Enriched, Importer};
+use ringtail_gateway::{Gateway, ImportChunk as Enriched, ImportKey, Importer};
 use ringtail_metadata::{Scope, Site};
 use ringtail_proto::{
     DropReason, ErrorKind, Event, LogIndex, SiteId, Verdict,
@@ -124,7 +124,7 @@ impl Imports {
             );
             return Err(ApiError::new(ErrorKind::Conflict, message));
         }
-        let importer = self.importer(&site, source)?;
+        let importer = self.importer(&site, source).await?;
         let source = Bytes::copy_from_slice(source.as_bytes());
         let (batches, counts) = spawn_blocking(move || batches_of(&importer, &source, &chunk))
             .await
@@ -148,12 +148,8 @@ impl Imports {
         };
         self.router.command(site.id, command)?.applied().await?;
         let reached = self.reached(site.id, source).await?;
-        self.merge_late(site.id, reached.index).await?;
-        let importer = self.importer(&site, source)?;
-        spawn_blocking(move || importer.finish())
-            .await
-            .map_err(ApiError::internal)?
-            .map_err(ApiError::internal)?;
+        self.finish_everywhere(site.id, source, reached.index)
+            .await?;
         Ok(reached.position)
     }
 
@@ -166,14 +162,50 @@ impl Imports {
         self.access.site(caller, Scope::Write, domain)
     }
 
-    fn importer(&self, site: &Site, source: &str) -> Result<Importer, ApiError> {
+    async fn importer(&self, site: &Site, source: &str) -> Result<Importer, ApiError> {
         let domain = site.domain.to_string();
         let rules = self.gateway.site(&domain).ok_or_else(|| {
             let message = format!("site {domain} does not take events yet");
             ApiError::new(ErrorKind::Unavailable, message)
         })?;
+        self.agree_on_key(site.id, source).await?;
         self.gateway
             .importer(rules, source)
+            .map_err(ApiError::invalid)
+    }
+
+    /// Visitors have one hash whichever node takes the lines: the leader of the site's partition makes the key.
+    async fn agree_on_key(&self, site: SiteId, source: &str) -> Result<(), ApiError> {
+        if self.local.leads(site) || self.gateway.holds_import_key(site, source) {
+            return Ok(());
+        }
+        let asked = self.peers.ask(site, |mut client| {
+            let request = peer::ImportKeyRequest {
+                site: site.0,
+                source: Bytes::copy_from_slice(source.as_bytes()),
+            };
+            Box::pin(async move { client.import_key(request).await })
+        });
+        let key: [u8; 16] = (&*asked.await?.key)
+            .try_into()
+            .map_err(|_| ApiError::internal("an import's key has another length than 16 bytes"))?;
+        let (gateway, source) = (Arc::clone(&self.gateway), source.to_owned());
+        spawn_blocking(move || gateway.adopt_import_key(site, &source, ImportKey::from_bytes(key)))
+            .await
+            .map_err(ApiError::internal)?
+            .map_err(ApiError::invalid)
+    }
+
+    /// The key of an import, if this node leads the site's partition.
+    pub(crate) async fn key_here(&self, site: SiteId, source: &str) -> Result<ImportKey, ApiError> {
+        if !self.local.leads(site) {
+            let message = "this node does not lead the site's partition";
+            return Err(ApiError::new(ErrorKind::Unavailable, message));
+        }
+        let (gateway, source) = (Arc::clone(&self.gateway), source.to_owned());
+        spawn_blocking(move || gateway.import_key(site, &source))
+            .await
+            .map_err(ApiError::internal)?
             .map_err(ApiError::invalid)
     }
 
@@ -221,19 +253,45 @@ impl Imports {
         })
     }
 
-    /// Every replica shows the import's events from now on. One that cannot be asked now does within minutes.
-    async fn merge_late(&self, site: SiteId, index: LogIndex) -> Result<(), ApiError> {
+    /// Every replica shows the import's events from now on, and no node holds its key.
+    async fn finish_everywhere(
+        &self,
+        site: SiteId,
+        source: &str,
+        index: LogIndex,
+    ) -> Result<(), ApiError> {
+        let request = peer::FinishImportRequest {
+            site: site.0,
+            source: Bytes::copy_from_slice(source.as_bytes()),
+            seen: Some(peer::Seen {
+                index: index.0,
+                complete: 0,
+            }),
+        };
         let seen = Seen {
             index,
             ..Seen::default()
         };
-        let here = async {
-            match self.local.holds(site) {
-                true => self.local.merge_late(site, seen).await,
-                false => Ok(()),
-            }
-        };
-        tokio::join!(here, self.peers.merge_late(site, seen)).0
+        let here = self.finish_here(site, source, seen);
+        tokio::join!(here, self.peers.finish_import(&request)).0
+    }
+
+    /// This node's replica shows all events up to what was seen; the import's key is forgotten here.
+    pub(crate) async fn finish_here(
+        &self,
+        site: SiteId,
+        source: &str,
+        seen: Seen,
+    ) -> Result<(), ApiError> {
+        let (gateway, source) = (Arc::clone(&self.gateway), source.to_owned());
+        spawn_blocking(move || gateway.finish_import(site, &source))
+            .await
+            .map_err(ApiError::internal)?
+            .map_err(ApiError::internal)?;
+        match self.local.holds(site) {
+            true => self.local.merge_late(site, seen).await,
+            false => Ok(()),
+        }
     }
 
     /// Sends the batches in order and waits for all verdicts.
