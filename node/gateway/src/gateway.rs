@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use ringtail_proto::{DropReason, Event, EventId, SiteId, UnixMillis, Verdict, wire};
+use tokio::sync::watch;
 
 use crate::{
     Clock, CollectError, Durable, Encoding, Envelope, EventSink, EventsAnswer, GatewaySettings,
@@ -19,6 +20,8 @@ pub struct Gateway {
     pub(crate) enricher: Enricher,
     sink: Arc<dyn EventSink>,
     addresses: AddressBuckets,
+    /// True once streams are to end.
+    closing: watch::Sender<bool>,
 }
 
 /// What became of a batch whose events are now durable.
@@ -47,7 +50,18 @@ impl Gateway {
             enricher,
             sink,
             addresses,
+            closing: watch::Sender::new(false),
         }
+    }
+
+    /// Ends the streams of clients: each takes no more, acknowledges what it has taken, and ends, so that its client
+    /// goes on elsewhere with what was not acknowledged. Single calls are answered as before.
+    pub fn close_streams(&self) {
+        self.closing.send_replace(true);
+    }
+
+    pub(crate) fn streams_closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
     }
 
     /// The limits in force.

@@ -226,3 +226,25 @@ async fn a_stream_acknowledges_each_batch_by_its_sequence() {
     assert_eq!(world.sink.count(), 198);
     drop(stop);
 }
+
+#[tokio::test]
+async fn an_open_stream_ends_after_its_last_acknowledgement_when_the_node_stops() {
+    let world = World::new();
+    let (mut client, stop) = start(&world).await;
+    let (requests, outgoing) = tokio::sync::mpsc::channel(4);
+    let request = CollectRequest {
+        site: "example.com".into(),
+        events: vec![view("a")],
+        sequence: 1,
+    };
+    requests.send(request).await.unwrap();
+    let stream = tokio_stream::wrappers::ReceiverStream::new(outgoing);
+    let answers = client.collect_stream(with_key(stream, "writer")).await;
+    let mut answers = answers.unwrap().into_inner();
+    let ack = answers.message().await.unwrap().unwrap();
+    assert_eq!((ack.sequence, ack.durable), (1, 1));
+    world.gateway.close_streams();
+    // The client's side is still open.
+    assert_eq!(answers.message().await.unwrap(), None);
+    drop((requests, stop));
+}

@@ -10,7 +10,10 @@ use ringtail_metadata::{
     },
 };
 use ringtail_router::IngestGate;
-use tokio::{task::JoinHandle, time::MissedTickBehavior};
+use tokio::{
+    task::{AbortHandle, JoinHandle},
+    time::MissedTickBehavior,
+};
 
 use crate::{
     disk_watch,
@@ -25,13 +28,13 @@ const SETTINGS_INTERVAL: Duration = Duration::from_secs(5);
 const SALTS_INTERVAL: Duration = Duration::from_secs(600);
 const DESCRIPTION_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Starts all jobs; they end when they are aborted.
+/// Starts all jobs; they end when they are aborted. Those that move groups and leaders about are named a second time.
 pub(crate) fn start(
     node: &Node,
     free: Arc<dyn FreeSpace>,
     gate: Arc<IngestGate>,
     disk_reserve_bytes: u64,
-) -> Vec<JoinHandle<()>> {
+) -> (Vec<JoinHandle<()>>, Vec<AbortHandle>) {
     let mut duties = vec![
         tokio::spawn(disk_watch::watch(free, gate, disk_reserve_bytes)),
         key_uses(node),
@@ -40,12 +43,13 @@ pub(crate) fn start(
         settings(node),
         metrics_upkeep(node),
     ];
-    duties.extend(ring_duties(node));
-    duties
+    let (of_ring, keepers) = ring_duties(node);
+    duties.extend(of_ring);
+    (duties, keepers)
 }
 
 /// What a node does as one of several.
-fn ring_duties(node: &Node) -> Vec<JoinHandle<()>> {
+fn ring_duties(node: &Node) -> (Vec<JoinHandle<()>>, Vec<AbortHandle>) {
     let metadata = &node.metadata;
     let health: Arc<dyn NodeHealth> = Arc::new(PeerHealth {
         node: node.identity.node,
@@ -81,17 +85,19 @@ fn ring_duties(node: &Node) -> Vec<JoinHandle<()>> {
         node.actor().clone(),
     );
     let addresses = follow_addresses(metadata.clone(), node.peers.clone(), Arc::clone(&node.raft));
+    let (keeper, reconciler) = (tokio::spawn(keeper.run()), tokio::spawn(reconciler.run()));
+    let keepers = vec![keeper.abort_handle(), reconciler.abort_handle()];
     let mut duties = vec![
         tokio::spawn(addresses),
         tokio::spawn(hosting.run()),
-        tokio::spawn(keeper.run()),
-        tokio::spawn(reconciler.run()),
+        keeper,
+        reconciler,
         description(node),
     ];
     if let Ok(salts) = node.salts_follower() {
         duties.push(tokio::spawn(salts.run()));
     }
-    duties
+    (duties, keepers)
 }
 
 /// Tells the ring where this node is, as soon as the ring can be told and whenever it knows otherwise.

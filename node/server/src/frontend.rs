@@ -124,6 +124,7 @@ fn start_http(
     let status = web::Data::new(node.status.clone());
     let ring = web::Data::new(node.ring.clone());
     let gateway = web::Data::from(node.gateway.clone());
+    let health = Arc::clone(&node.health);
     let http_connections_max = (connections_max - connections_max / GRPC_SHARE) as usize;
     let server = HttpServer::new(move || {
         App::new()
@@ -134,6 +135,10 @@ fn start_http(
             .app_data(lookup.clone())
             .app_data(status.clone())
             .app_data(ring.clone())
+            .wrap_fn({
+                let health = Arc::clone(&health);
+                move |request, service| http::close_when_stopping(&health, request, service)
+            })
             .configure(|app| ringtail_gateway::configure(app, gateway.clone()))
             .configure(http::configure)
     })

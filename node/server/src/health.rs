@@ -7,7 +7,7 @@ use ringtail_proto::ErrorKind;
 use crate::api_error::ApiError;
 
 /// The states of a node's life, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum NodeState {
     /// Applying what the log holds beyond the checkpoints: live, not ready.
@@ -54,16 +54,16 @@ impl Health {
         self.0.fetch_max(state as u8, Ordering::AcqRel);
     }
 
-    /// Refuses what a node that replays or stops cannot answer.
+    /// Refuses what a node that replays cannot answer; one that stops answers what still reaches it.
     pub(crate) fn require_ready(&self) -> Result<(), ApiError> {
-        if self.is_ready() {
+        if matches!(self.state(), NodeState::Ready | NodeState::Draining) {
             return Ok(());
         }
         let message = format!("the node is {}", self.state().name());
         Err(ApiError::new(ErrorKind::Unavailable, message))
     }
 
-    /// True when queries are answered; a full disk changes nothing about that.
+    /// True when load balancers may send questions; a full disk changes nothing about that.
     #[must_use]
     pub(crate) fn is_ready(&self) -> bool {
         self.state() == NodeState::Ready

@@ -10,11 +10,20 @@ mod ring;
 mod sites;
 mod status;
 
-use actix_web::{HttpRequest, HttpResponse, error::JsonPayloadError, http::header, web};
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    dev::{Service, ServiceRequest, ServiceResponse},
+    error::JsonPayloadError,
+    http::{ConnectionType, header},
+    web,
+};
 use ringtail_proto::ErrorKind;
 
 use crate::{
     api_error::ApiError,
+    health::{Health, NodeState},
     services::{Access, Caller},
 };
 
@@ -49,6 +58,27 @@ pub(crate) fn configure_replaying(config: &mut web::ServiceConfig) {
         let message = "the node replays its log";
         Err(ApiError::new(ErrorKind::Unavailable, message))
     }));
+}
+
+/// Tells clients of a node that stops to go elsewhere with their next request.
+pub(crate) fn close_when_stopping<S, B>(
+    health: &Arc<Health>,
+    request: ServiceRequest,
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse<B>, actix_web::Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+{
+    let health = Arc::clone(health);
+    let answering = service.call(request);
+    async move {
+        let mut answer = answering.await?;
+        if health.state() > NodeState::Ready {
+            let head = answer.response_mut().head_mut();
+            head.set_connection_type(ConnectionType::Close);
+        }
+        Ok(answer)
+    }
 }
 
 /// The caller of a request.

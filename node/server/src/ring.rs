@@ -3,6 +3,7 @@
 mod addresses;
 mod admission;
 mod credentials;
+mod handover;
 mod health;
 mod hosting;
 mod join;
@@ -14,6 +15,7 @@ mod salts;
 pub(crate) use addresses::follow_addresses;
 pub(crate) use admission::Admission;
 pub(crate) use credentials::{credentials, fingerprint};
+pub(crate) use handover::Handover;
 pub(crate) use health::PeerHealth;
 pub(crate) use hosting::{Hosting, hosted_by, log_of, never_moved};
 pub(crate) use join::{JoinOptions, join};

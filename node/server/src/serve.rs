@@ -82,8 +82,12 @@ async fn run(
         ended = serve_until_failed(&node, &data, &addresses) => ended,
         () = signals.received() => Ok(()),
     };
-    // Load balancers and open streams are told before anything stops.
+    // Load balancers are told first; what still comes in is answered until leaders are elsewhere.
     health.advance(NodeState::Draining);
+    if ended.is_ok() {
+        node.hand_over(drain).await;
+    }
+    node.close_streams().await;
     frontend.stop(drain).await;
     node.stop(drain).await;
     ended

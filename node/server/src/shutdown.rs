@@ -2,10 +2,19 @@
 
 use std::{fmt::Display, sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use ringtail_gateway::CollectorService;
+use ringtail_proto::wire::v1::collector_server::CollectorServer;
+use tokio::{
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+use tonic::server::NamedService;
+use tonic_health::ServingStatus;
 
-use crate::wiring::Node;
+use crate::{ring::Handover, wiring::Node};
 
+/// A node of several that stops goes on answering for at least this long: load balancers ask once a second.
+const NOTICE_MIN: Duration = Duration::from_secs(1);
 /// Longest wait for what only keeps notes up to date.
 const NOTES_MAX: Duration = Duration::from_secs(1);
 /// Longest wait for the sites' checkpoints: what is not written is replayed from the log at the next start.
@@ -14,6 +23,34 @@ const CHECKPOINTS_MAX: Duration = Duration::from_secs(30);
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 impl Node {
+    /// Lets other nodes lead what this one leads, while it still serves. A ring of one has nobody to hand over to.
+    pub(crate) async fn hand_over(&self, longest: Duration) {
+        if self.is_alone() {
+            return;
+        }
+        self.keepers.iter().for_each(AbortHandle::abort);
+        let handover = Handover {
+            node: self.identity.node,
+            raft: Arc::clone(&self.raft),
+            metadata: self.metadata.clone(),
+            peers: self.peers.clone(),
+        };
+        tokio::join!(handover.run(longest), sleep(NOTICE_MIN.min(longest)));
+    }
+
+    /// Ends the streams that have no end of their own, each after its last acknowledgement.
+    pub(crate) async fn close_streams(&self) {
+        self.gateway.close_streams();
+        let mut health = self.grpc_health.clone();
+        for service in ["", CollectorServer::<CollectorService>::NAME] {
+            health
+                .set_service_status(service, ServingStatus::NotServing)
+                .await;
+            // Whoever watches it hears of that, and then the end of the stream.
+            health.clear_service_status(service).await;
+        }
+    }
+
     /// Stops every part, in the order of the flow. Each step has a deadline: on a full disk none of them may ever end.
     /// Failures are logged: the log on disk makes good for them.
     pub(crate) async fn stop(self, drain: Duration) {
@@ -25,6 +62,8 @@ impl Node {
         if !self.router.shutdown(drain).await {
             tracing::warn!(?drain, "entries were still on their way");
         }
+        // Entries that still came would find nobody to apply them; they come again at the next start.
+        drop(self.peer_server);
         let checkpoints = self.partitions.shutdown();
         step("sites are not checkpointed", CHECKPOINTS_MAX, checkpoints).await;
         let floor = self.metadata.raise_floor(Arc::clone(&self.store));

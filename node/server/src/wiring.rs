@@ -19,7 +19,7 @@ use ringtail_router::{
     Clock, EventsService, GroupRoute, PeerNodes, Router, RouterOptions, RouterSeams, Spawning,
     SpoolPlace, SystemClock, TonicLink,
 };
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
@@ -64,13 +64,15 @@ pub(crate) struct Node {
     pub(crate) store: Arc<dyn CheckpointStore>,
     pub(crate) settings: Arc<SettingsPusher>,
     pub(crate) duties: Vec<JoinHandle<()>>,
+    /// Those that move groups and leaders about.
+    pub(crate) keepers: Vec<AbortHandle>,
     pub(crate) peers: Peers,
     pub(crate) salts: Arc<Salts>,
     pub(crate) ring: Ring,
     pub(crate) description: Description,
     pub(crate) identity: Identity,
     actor: Actor,
-    _peer_server: PeerServer,
+    pub(crate) peer_server: PeerServer,
 }
 
 impl Node {
@@ -225,10 +227,11 @@ impl Node {
             description,
             identity: data.identity.clone(),
             duties: Vec::new(),
+            keepers: Vec::new(),
             actor,
-            _peer_server: peer_server,
+            peer_server,
         };
-        node.duties = duties::start(&node, free, gate, config.disk_reserve_bytes);
+        (node.duties, node.keepers) = duties::start(&node, free, gate, config.disk_reserve_bytes);
         node.duties.extend(followers);
         Ok(node)
     }
@@ -308,7 +311,7 @@ impl Node {
     }
 
     /// True when the ring is this node.
-    fn is_alone(&self) -> bool {
+    pub(crate) fn is_alone(&self) -> bool {
         let nodes = self.metadata.directory().nodes();
         nodes.iter().filter(|node| node.is_member()).count() <= 1
     }

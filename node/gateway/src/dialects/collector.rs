@@ -10,7 +10,7 @@ use ringtail_proto::{
         collector_server::{Collector, CollectorServer},
     },
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
@@ -91,7 +91,7 @@ impl Collector for CollectorService {
 }
 
 /// Takes batches while fewer than `batches_max` wait, and acknowledges each as it becomes durable. Ends when the client
-/// has ended its side and all is answered, or when it no longer listens.
+/// has ended its side or the node stops and all is answered, or when the client no longer listens.
 async fn run_stream(
     gateway: Arc<Gateway>,
     caller: Caller,
@@ -99,6 +99,7 @@ async fn run_stream(
     batches_max: usize,
     acks: mpsc::Sender<Result<CollectAck, Status>>,
 ) {
+    let mut closing = gateway.streams_closing();
     let mut waiting = FuturesUnordered::new();
     let mut is_open = true;
     while is_open || !waiting.is_empty() {
@@ -110,6 +111,7 @@ async fn run_stream(
                     return;
                 }
             }
+            () = closed(&mut closing), if is_open => is_open = false,
             request = requests.message(), if is_open && waiting.len() < batches_max => match request {
                 Ok(Some(request)) => {
                     let begun = gateway.begin_collect(&caller.envelope(), &request).await;
@@ -132,6 +134,11 @@ async fn run_stream(
             },
         }
     }
+}
+
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    // An error says that the gateway is gone, which it is not before its streams.
+    let _ = closing.wait_for(|is_closing| *is_closing).await;
 }
 
 fn acknowledgement(sequence: u64, outcome: Result<Collected, CollectError>) -> CollectAck {

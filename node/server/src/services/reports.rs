@@ -190,7 +190,7 @@ impl Reports {
         }))
     }
 
-    /// A node that replays would show numbers of the past, and one that drains ends its streams.
+    /// A node that replays would show numbers of the past.
     async fn count(&self, site: SiteId) -> Result<RealtimeCount, ApiError> {
         self.health.require_ready()?;
         let here = self.count_here(site, Freshness::InTouch).await;
@@ -227,7 +227,7 @@ impl Reports {
     }
 }
 
-/// Follows one site's count; the stream ends when the site cannot be read any more.
+/// Follows one site's count; the stream ends when the site cannot be read any more, or the node stops.
 struct Follower {
     reports: Reports,
     site: SiteId,
@@ -240,6 +240,9 @@ impl Follower {
     async fn next(&mut self) -> Option<RealtimeCount> {
         loop {
             let now = self.ticks.tick().await;
+            if !self.reports.health.is_ready() {
+                return None;
+            }
             let count = self.reports.count(self.site).await.ok()?;
             let is_news = self.last.is_none_or(|(last, at)| {
                 last.visitors != count.visitors || now.duration_since(at) >= REALTIME_SILENCE_MAX

@@ -95,6 +95,20 @@ impl Node {
         std::mem::replace(&mut self.data, tempfile::tempdir().unwrap())
     }
 
+    /// The process is asked to end, and does so in order; its directory stays.
+    pub(crate) async fn terminate(mut self) -> tempfile::TempDir {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        };
+        assert!(status.success(), "{status}");
+        std::mem::replace(&mut self.data, tempfile::tempdir().unwrap())
+    }
+
     /// The admin token.
     pub(crate) fn token(&self) -> String {
         std::fs::read_to_string(self.data.path().join("admin.token")).unwrap()
