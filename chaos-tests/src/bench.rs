@@ -14,7 +14,9 @@ mod import;
 mod load;
 mod log;
 mod many_sites;
+mod nats;
 mod probe;
+mod ring;
 mod stand;
 mod visible_latency;
 
@@ -22,6 +24,11 @@ use std::{future::Future, pin::Pin};
 
 pub use echo::serve as serve_echo;
 pub use figure::{Figure, Goal};
+use nats::{kill as nats_kill, stream as nats_stream};
+use ring::{
+    ack as ring_ack, idle as ring_idle, kill as ring_kill, moving as ring_move, roll as ring_roll,
+    stream as ring_stream,
+};
 
 type Measuring = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Figure>>>>>;
 
@@ -46,7 +53,7 @@ macro_rules! measurement {
 }
 
 /// All measurements, in the order in which they run.
-pub const MEASUREMENTS: [Measurement; 12] = [
+pub const MEASUREMENTS: [Measurement; 20] = [
     measurement!(idle, true),
     measurement!(http_beacon, true),
     measurement!(grpc_stream, true),
@@ -58,5 +65,13 @@ pub const MEASUREMENTS: [Measurement; 12] = [
     measurement!(dashboard_query, true),
     measurement!(hot_hour, true),
     measurement!(many_sites, true),
+    measurement!(ring_idle, true),
+    measurement!(ring_stream, true),
+    measurement!(ring_ack, true),
+    measurement!(ring_kill, true),
+    measurement!(ring_roll, true),
+    measurement!(ring_move, true),
+    measurement!(nats_stream, false),
+    measurement!(nats_kill, false),
     measurement!(cold_build, false),
 ];

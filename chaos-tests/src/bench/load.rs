@@ -122,6 +122,8 @@ fn event(random: &mut ChaCha8Rng, domain: &str, page: u32, visitor: String) -> E
 pub(super) struct Sent {
     pub(super) took: Duration,
     pub(super) latency: Histogram<u64>,
+    /// Batches that wait on disk for a quorum.
+    pub(super) pending: u64,
 }
 
 /// Sends as fast as acknowledgements come back.
@@ -169,6 +171,7 @@ async fn send(
     let sender = tokio::spawn(feed(requests, batches, pause, due.clone(), slots.clone()));
     let mut acknowledgements = client.collect_stream(request).await?.into_inner();
     let mut latency = microseconds();
+    let mut pending = 0;
     for _ in 0..total {
         let ack = acknowledgements
             .message()
@@ -185,12 +188,14 @@ async fn send(
             .remove(&ack.sequence)
             .context("an unknown sequence")?;
         record(&mut latency, since.elapsed());
+        pending += u64::from(ack.is_pending);
         slots.add_permits(1);
     }
     sender.await??;
     Ok(Sent {
         took: started.elapsed(),
         latency,
+        pending,
     })
 }
 

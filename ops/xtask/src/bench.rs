@@ -1,13 +1,16 @@
 //! `cargo xtask bench`: builds with optimisation, then lets `ringtail-bench` measure.
 
 use crate::{
-    build,
+    build, prerequisites,
     run::{cargo, run},
     workspace::Workspace,
 };
 
 /// Measures the named figures, or all.
 pub(crate) fn bench(workspace: &Workspace, figures: &[String]) -> anyhow::Result<()> {
+    if figures.iter().any(|figure| figure.starts_with("nats")) {
+        prerequisites::for_nats()?;
+    }
     build::front_ends(workspace)?;
     // One command, so that both share the features of their dependencies and nothing is compiled twice.
     run(&mut cargo(

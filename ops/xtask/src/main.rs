@@ -13,6 +13,7 @@ mod build;
 mod chaos;
 mod children;
 mod demo;
+mod ops;
 mod prerequisites;
 mod run;
 mod steps;
@@ -59,6 +60,12 @@ enum Command {
         /// Names of the figures; all but `cold_build` when none is given.
         figures: Vec<String>,
     },
+    /// Tests HAProxy, Keepalived, Prometheus rules and the dashboard with Debian's programs and a ring of real nodes.
+    Ops {
+        /// Plants faults in their configuration instead; each must be found.
+        #[arg(long)]
+        planted: bool,
+    },
     /// Runs the workload against a node that is killed again and again.
     Chaos {
         /// Seed of the workload; a run prints its own.
@@ -94,6 +101,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Demo { once, data_dir } => demo::demo(&workspace, &data_dir, once),
+        Command::Ops { planted } => ops::ops(&workspace, planted),
         Command::Bench { figures } => bench::bench(&workspace, &figures),
         Command::Chaos { seed, minutes } => chaos::chaos(&workspace, seed, minutes),
     }

@@ -34,21 +34,49 @@ fn programs(programs: &[(&str, &str)]) -> anyhow::Result<()> {
 }
 
 fn chromium() -> anyhow::Result<()> {
-    if !Path::new(CHROMIUM).exists() {
+    installed(CHROMIUM, "chromium")
+}
+
+/// Programs of the tests in `ops/`, where Debian's packages put them.
+const OPS: [(&str, &str); 4] = [
+    ("/usr/sbin/haproxy", "haproxy"),
+    ("/usr/sbin/keepalived", "keepalived"),
+    ("/usr/bin/promtool", "prometheus"),
+    ("/usr/sbin/ip", "iproute2"),
+];
+
+/// Everything that `cargo xtask ops` needs.
+pub(crate) fn for_ops() -> anyhow::Result<()> {
+    programs(&PROGRAMS[2..])?;
+    for (program, package) in OPS {
+        installed(program, package)?;
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!("the test of keepalived makes network namespaces; run it as root");
+    }
+    Ok(())
+}
+
+/// What the figures of NATS need; another server than Debian's is named by `RINGTAIL_NATS_SERVER`.
+pub(crate) fn for_nats() -> anyhow::Result<()> {
+    match std::env::var_os("RINGTAIL_NATS_SERVER") {
+        Some(_) => Ok(()),
+        None => installed("/usr/sbin/nats-server", "nats-server"),
+    }
+}
+
+/// Installs a Debian package when its program is missing, or names it where we may not.
+fn installed(program: &str, package: &str) -> anyhow::Result<()> {
+    if !Path::new(program).exists() {
         if !rustix::process::geteuid().is_root() || !Path::new("/usr/bin/apt-get").exists() {
-            bail!("{CHROMIUM} is missing; on Debian: sudo apt-get install chromium");
+            bail!("{program} is missing; on Debian: sudo apt-get install {package}");
         }
         run(Command::new("apt-get").args(["update", "--quiet"]))?;
         run(Command::new("apt-get")
-            .args([
-                "install",
-                "--yes",
-                "--quiet",
-                "--no-install-recommends",
-                "chromium",
-            ])
+            .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+            .arg(package)
             .env("DEBIAN_FRONTEND", "noninteractive"))?;
     }
-    eprintln!("{CHROMIUM}");
+    eprintln!("{program}");
     Ok(())
 }
