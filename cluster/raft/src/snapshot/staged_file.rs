@@ -10,6 +10,7 @@
 //!
 //! A frame is its length in four bytes, little-endian, and its bytes.
 
+use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +24,11 @@ const MAGIC: &[u8; 8] = b"RTSNAP\0\x01";
 /// Largest frame; a part holds one row at least, whatever its size.
 const FRAME_BYTES_MAX: u32 = 64 << 20;
 const HASH_BYTES: usize = 32;
+/// Parts of a broken transfer that are offered.
+const HELD_PARTS_MAX: usize = 65_536;
+
+/// What a part is known by: the first half of its BLAKE3.
+pub(crate) type PartHash = [u8; 16];
 
 /// A complete and checked snapshot on disk. The file goes with the last handle once it was used.
 pub(crate) struct StagedFile {
@@ -104,15 +110,7 @@ impl StagedWriter {
 
     /// Blocks.
     pub(crate) fn put(&mut self, part: &SnapshotPart) -> io::Result<()> {
-        let mut bytes = BytesMut::new();
-        for (key, value) in &part.rows {
-            for field in [key, value] {
-                let length =
-                    u32::try_from(field.len()).map_err(|_| damaged("a row is too large"))?;
-                bytes.put_u32_le(length);
-                bytes.put_slice(field);
-            }
-        }
+        let bytes = part_bytes(part)?;
         if bytes.is_empty() {
             return Ok(());
         }
@@ -142,6 +140,74 @@ impl StagedWriter {
             .write_all_at(&mut [IoSlice::new(bytes)], self.offset)?;
         self.offset += bytes.len() as u64;
         Ok(())
+    }
+}
+
+/// A part as a frame holds it.
+pub(super) fn part_bytes(part: &SnapshotPart) -> io::Result<Bytes> {
+    let mut bytes = BytesMut::new();
+    for (key, value) in &part.rows {
+        for field in [key, value] {
+            let length = u32::try_from(field.len()).map_err(|_| damaged("a row is too large"))?;
+            bytes.put_u32_le(length);
+            bytes.put_slice(field);
+        }
+    }
+    Ok(bytes.freeze())
+}
+
+/// What a part is known by.
+pub(super) fn part_hash(frame: &[u8]) -> PartHash {
+    let mut hash = PartHash::default();
+    let whole = blake3::hash(frame);
+    for (byte, found) in hash.iter_mut().zip(whole.as_bytes()) {
+        *byte = *found;
+    }
+    hash
+}
+
+/// The parts of a file whose transfer broke, by their hashes.
+#[derive(Default)]
+pub(super) struct BrokenFile {
+    file: Option<Arc<dyn DiskFile>>,
+    offsets: HashMap<PartHash, u64>,
+}
+
+impl BrokenFile {
+    /// Reads what is there, up to where it is cut. Blocks.
+    pub(super) fn read(disk: &dyn Disk, path: &std::path::Path) -> io::Result<Self> {
+        let file = disk.open(path)?;
+        let mut offsets = HashMap::new();
+        {
+            let mut reader = Reader::new(&*file)?;
+            reader.frame()?;
+            let mut offset = reader.offset;
+            while let Ok(Some(frame)) = reader.frame() {
+                if offsets.len() >= HELD_PARTS_MAX {
+                    break;
+                }
+                offsets.insert(part_hash(&frame), offset);
+                offset = reader.offset;
+            }
+        }
+        let file = Some(file);
+        Ok(Self { file, offsets })
+    }
+
+    pub(super) fn hashes(&self) -> impl Iterator<Item = &PartHash> {
+        self.offsets.keys()
+    }
+
+    /// A part, checked against its hash; none when it is not held. Blocks.
+    pub(super) fn part(&self, hash: &PartHash) -> io::Result<Option<SnapshotPart>> {
+        let (Some(file), Some(offset)) = (&self.file, self.offsets.get(hash)) else {
+            return Ok(None);
+        };
+        let frame = read_frame(&**file, *offset)?.unwrap_or_default();
+        match part_hash(&frame) == *hash {
+            true => parse_part(frame).map(Some),
+            false => Err(damaged("a part is no longer what it was")),
+        }
     }
 }
 
@@ -272,6 +338,27 @@ mod tests {
             offset = next;
         }
         assert_eq!(file.part_at(offset).expect("checked"), None);
+    }
+
+    #[test]
+    fn what_arrived_before_a_break_is_held_and_what_is_torn_is_not() {
+        let disk = FaultDisk::new();
+        let parts = [part(&[("a", "1"), ("b", "")]), part(&[("c", "3")])];
+        let path = write(&disk, &parts);
+        let file = disk.open(&path).expect("just written");
+        let whole = BrokenFile::read(&disk, &path).expect("a healthy disk");
+        assert_eq!(whole.hashes().count(), 2);
+        // The end, its hash, and the last byte of the second part.
+        let cut = file.bytes().expect("just written") - 4 - HASH_BYTES as u64 - 1;
+        file.truncate(cut).expect("a healthy disk");
+        let broken = BrokenFile::read(&disk, &path).expect("a healthy disk");
+        let held: Vec<_> = broken.hashes().copied().collect();
+        let [first, second] = &parts;
+        let hash_of = |part| part_hash(&part_bytes(part).expect("small rows"));
+        assert_eq!(held, [hash_of(first)]);
+        let part = broken.part(&hash_of(first)).expect("a healthy disk");
+        assert_eq!(part.as_ref(), Some(first));
+        assert_eq!(broken.part(&hash_of(second)).expect("it is not held"), None);
     }
 
     #[test]

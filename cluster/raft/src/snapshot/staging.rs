@@ -1,5 +1,6 @@
 //! Where snapshots wait until they are whole, and until they are in their machine.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +9,9 @@ use ringtail_log::Disk;
 use ringtail_proto::GroupId;
 use tokio::task::spawn_blocking;
 
-use super::staged_file::StagedWriter;
+use parking_lot::Mutex;
+
+use super::staged_file::{BrokenFile, PartHash, StagedWriter};
 use super::{SnapshotPart, StagedFile};
 
 /// A directory for snapshots on their way in.
@@ -16,6 +19,8 @@ use super::{SnapshotPart, StagedFile};
 pub struct Staging {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
+    /// Groups whose snapshot is on its way: one at a time, as all have the same file.
+    arriving: Arc<Mutex<HashSet<GroupId>>>,
 }
 
 impl Staging {
@@ -28,18 +33,68 @@ impl Staging {
         Ok(Self {
             disk,
             directory: directory.to_owned(),
+            arriving: Arc::default(),
         })
     }
 
-    /// Begins a file of a group; what it had staged before is dropped.
-    pub(crate) async fn begin(&self, group: GroupId, meta: Vec<u8>) -> io::Result<Arriving> {
-        let (disk, path) = (self.disk.clone(), self.arriving_path(group));
-        let writer = spawn_blocking(move || StagedWriter::create(&*disk, &path, &meta)).await??;
-        Ok(Arriving {
-            staging: self.clone(),
-            group,
-            writer,
+    /// The parts that a broken transfer has left of a group. Nothing is held of a group whose snapshot is arriving.
+    pub(crate) async fn held_parts(&self, group: GroupId) -> io::Result<Vec<PartHash>> {
+        if self.arriving.lock().contains(&group) {
+            return Ok(Vec::new());
+        }
+        let staging = self.clone();
+        spawn_blocking(move || {
+            staging.keep_broken(group)?;
+            let broken = staging.broken(group)?;
+            Ok(broken.hashes().copied().collect())
         })
+        .await?
+    }
+
+    /// What is left of a transfer that broke is kept for the next one: of two, the larger. Blocks.
+    fn keep_broken(&self, group: GroupId) -> io::Result<()> {
+        let bytes = |path: &Path| match self.disk.open(path) {
+            Ok(file) => file.bytes(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        };
+        let (arriving, broken) = (self.arriving_path(group), self.broken_path(group));
+        match bytes(&arriving)? {
+            0 => Ok(()),
+            new if new >= bytes(&broken)? => self.disk.rename(&arriving, &broken),
+            _ => self.disk.remove(&arriving),
+        }
+    }
+
+    /// Blocks.
+    fn broken(&self, group: GroupId) -> io::Result<BrokenFile> {
+        let path = self.broken_path(group);
+        match BrokenFile::read(&*self.disk, &path) {
+            Ok(broken) => Ok(broken),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BrokenFile::default()),
+            Err(error) if is_damage(&error) => {
+                self.disk.remove(&path).map(|()| BrokenFile::default())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins a file of a group; parts of a transfer that broke can be taken over.
+    pub(crate) async fn begin(&self, group: GroupId, meta: Vec<u8>) -> io::Result<Arriving> {
+        let turn = Turn::take(self.clone(), group)?;
+        spawn_blocking(move || {
+            let staging = &turn.staging;
+            staging.keep_broken(group)?;
+            let broken = staging.broken(group)?;
+            let path = staging.arriving_path(group);
+            let writer = StagedWriter::create(&*staging.disk, &path, &meta)?;
+            Ok(Arriving {
+                writer,
+                broken,
+                turn,
+            })
+        })
+        .await?
     }
 
     /// The snapshot that had arrived whole when the process ended.
@@ -81,6 +136,35 @@ impl Staging {
     fn arriving_path(&self, group: GroupId) -> PathBuf {
         self.directory.join(format!("{group}.arriving"))
     }
+
+    fn broken_path(&self, group: GroupId) -> PathBuf {
+        self.directory.join(format!("{group}.broken"))
+    }
+}
+
+/// The right to receive a group's snapshot.
+struct Turn {
+    staging: Staging,
+    group: GroupId,
+}
+
+impl Turn {
+    fn take(staging: Staging, group: GroupId) -> io::Result<Self> {
+        let is_free = staging.arriving.lock().insert(group);
+        match is_free {
+            true => Ok(Self { staging, group }),
+            false => Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                format!("a snapshot of group {group} is arriving already"),
+            )),
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.staging.arriving.lock().remove(&self.group);
+    }
 }
 
 fn is_damage(error: &io::Error) -> bool {
@@ -96,9 +180,9 @@ fn whole_name(group: GroupId) -> String {
 
 /// A snapshot on its way in.
 pub(crate) struct Arriving {
-    staging: Staging,
-    group: GroupId,
     writer: StagedWriter,
+    broken: BrokenFile,
+    turn: Turn,
 }
 
 impl Arriving {
@@ -110,19 +194,33 @@ impl Arriving {
         .await?
     }
 
+    /// A part that a broken transfer has left; none when it is not held.
+    pub(crate) async fn held(self, hash: PartHash) -> io::Result<(Self, Option<SnapshotPart>)> {
+        spawn_blocking(move || {
+            let part = self.broken.part(&hash)?;
+            Ok((self, part))
+        })
+        .await?
+    }
+
     /// Everything has arrived: it is durable under its final name, and read back once.
     pub(crate) async fn finish(self) -> io::Result<Arc<StagedFile>> {
         spawn_blocking(move || {
             let Self {
-                staging,
-                group,
                 writer,
+                broken,
+                turn: Turn { ref staging, group },
             } = self;
             writer.finish()?;
             let arrived = staging.arriving_path(group);
             let file = StagedFile::open(&*staging.disk, arrived.clone())?;
             let whole = staging.directory.join(whole_name(group));
             staging.disk.rename(&arrived, &whole)?;
+            drop(broken);
+            match staging.disk.remove(&staging.broken_path(group)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
             staging.disk.sync_directory(&staging.directory)?;
             Ok(Arc::new(file.renamed(whole)))
         })

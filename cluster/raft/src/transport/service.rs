@@ -151,6 +151,20 @@ impl RaftRpc for RaftService {
             vote: Some(from_vote(&response.vote)),
         }))
     }
+
+    async fn held_parts(
+        &self,
+        request: Request<peer::HeldPartsRequest>,
+    ) -> Result<Response<peer::HeldPartsReply>, Status> {
+        let group = self.group(request.into_inner().group)?;
+        let staging = self.staging.as_ref();
+        let staging = staging.ok_or_else(|| Status::unimplemented("no room for snapshots"))?;
+        let held = staging.held_parts(group.id()).await;
+        let held = held.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(peer::HeldPartsReply {
+            hashes: held.concat().into(),
+        }))
+    }
 }
 
 fn malformed(error: impl ToString) -> Status {
