@@ -1,6 +1,9 @@
 //! What a request says beside its body.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use crate::Signals;
 
@@ -10,7 +13,7 @@ pub struct Envelope<'a> {
     /// The address at the other end of the connection.
     pub peer: IpAddr,
     /// `X-Forwarded-For`.
-    pub forwarded_for: Option<&'a str>,
+    pub forwarded_for: Option<Cow<'a, str>>,
     /// `User-Agent`.
     pub user_agent: &'a str,
     /// `Authorization`.

@@ -333,7 +333,7 @@ impl Gateway {
 
     fn client_address(&self, envelope: &Envelope<'_>) -> IpAddr {
         let proxies = &self.settings().trusted_proxies;
-        proxies.client_address(envelope.peer, envelope.forwarded_for)
+        proxies.client_address(envelope.peer, envelope.forwarded_for.as_deref())
     }
 
     fn take_from_address(&self, address: IpAddr, events: usize) -> Result<(), CollectError> {

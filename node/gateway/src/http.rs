@@ -1,6 +1,6 @@
 //! The HTTP handlers: headers and body in, status and headers out. Everything else is the [`Gateway`]'s.
 
-use std::{convert::Infallible, net::IpAddr, time::Duration};
+use std::{borrow::Cow, convert::Infallible, net::IpAddr, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -207,12 +207,7 @@ fn envelope(request: &HttpRequest) -> Envelope<'_> {
         peer: request
             .peer_addr()
             .map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip()),
-        // Each proxy writes at the end, so the last header is the one that the nearest proxy wrote.
-        forwarded_for: request
-            .headers()
-            .get_all(header::X_FORWARDED_FOR)
-            .last()
-            .and_then(|value| value.to_str().ok()),
+        forwarded_for: forwarded_for(request),
         user_agent: or_empty(header::USER_AGENT),
         authorization: text(request, header::AUTHORIZATION),
         origin: or_empty(header::ORIGIN),
@@ -223,6 +218,16 @@ fn envelope(request: &HttpRequest) -> Envelope<'_> {
             consent: None,
         },
     }
+}
+
+/// A proxy adds to the header's end, or a header of its own at the end: together they are one list.
+fn forwarded_for(request: &HttpRequest) -> Option<Cow<'_, str>> {
+    let headers = request.headers().get_all(header::X_FORWARDED_FOR);
+    let mut values = headers.filter_map(|value| value.to_str().ok());
+    let first = values.next()?;
+    Some(values.fold(Cow::Borrowed(first), |list, value| {
+        Cow::Owned(format!("{list},{value}"))
+    }))
 }
 
 fn text(request: &HttpRequest, name: header::HeaderName) -> Option<&str> {

@@ -353,11 +353,13 @@ async fn over_the_rate_is_429_with_the_time_to_wait() {
         };
         settings.trusted_proxies = "127.0.0.0/8".parse().unwrap();
     }));
-    let from = async |address: &str| {
-        let request = node
-            .client
-            .post(node.url("/api/event"))
-            .header("x-forwarded-for", address);
+    let from = async |addresses: &str| {
+        // A trusted proxy adds to the list; another one adds a header.
+        let request = addresses
+            .split(' ')
+            .fold(node.client.post(node.url("/api/event")), |request, list| {
+                request.header("x-forwarded-for", list)
+            });
         let response = request.body(view("example.com")).send().await.unwrap();
         (
             response.status().as_u16(),
@@ -366,7 +368,7 @@ async fn over_the_rate_is_429_with_the_time_to_wait() {
     };
     assert_eq!(from("192.0.2.1").await, (202, String::new()));
     assert_eq!(from("192.0.2.1").await, (202, String::new()));
-    assert_eq!(from("192.0.2.1").await, (429, "11".to_owned()));
+    assert_eq!(from("192.0.2.1 127.0.0.2").await, (429, "11".to_owned()));
     assert_eq!(from("192.0.2.2").await, (202, String::new()));
     // Another address is welcome, but the site has had its share.
     assert_eq!(from("192.0.2.3").await.0, 429);

@@ -48,7 +48,7 @@ fn no_bytes_panic_any_dialect() {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let envelope = Envelope {
             user_agent: if is_trusted { BROWSER } else { &text },
-            forwarded_for: Some(&text),
+            forwarded_for: Some(text.as_str().into()),
             authorization: is_trusted.then_some("Bearer writer"),
             origin: &text,
             referer: &text,

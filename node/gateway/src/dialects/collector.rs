@@ -205,7 +205,7 @@ impl Caller {
     fn envelope(&self) -> Envelope<'_> {
         Envelope {
             peer: self.peer,
-            forwarded_for: self.forwarded_for.as_deref(),
+            forwarded_for: self.forwarded_for.as_deref().map(Cow::Borrowed),
             user_agent: &self.user_agent,
             authorization: self.authorization.as_deref(),
             accept_language: &self.language,
