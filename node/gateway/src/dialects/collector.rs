@@ -12,7 +12,10 @@ use ringtail_proto::{
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use tonic::{
+    Request, Response, Status, Streaming,
+    metadata::{AsciiMetadataValue, MetadataMap},
+};
 
 use super::{
     events::{Claims, Sender},
@@ -192,7 +195,7 @@ impl Caller {
         let peer = request.remote_addr().map(|peer| peer.ip());
         Ok(Self {
             peer: peer.unwrap_or(Envelope::default().peer),
-            forwarded_for: text(metadata, "x-forwarded-for")?,
+            forwarded_for: list(metadata, "x-forwarded-for")?,
             user_agent: text(metadata, "user-agent")?.unwrap_or_default(),
             authorization: text(metadata, "authorization")?,
             language: text(metadata, "accept-language")?.unwrap_or_default(),
@@ -222,10 +225,22 @@ fn text(metadata: &MetadataMap, name: &str) -> Result<Option<String>, Status> {
     let Some(value) = metadata.get(name) else {
         return Ok(None);
     };
-    let value = value
-        .to_str()
-        .map_err(|_| Status::invalid_argument(format!("{name} is not text")))?;
-    Ok(Some(value.to_owned()))
+    text_of(name, value).map(Some)
+}
+
+/// All values of a name as one list, as a proxy may add one of its own.
+fn list(metadata: &MetadataMap, name: &str) -> Result<Option<String>, Status> {
+    let values = metadata.get_all(name).iter();
+    let values: Vec<String> = values
+        .map(|value| text_of(name, value))
+        .collect::<Result<_, _>>()?;
+    Ok((!values.is_empty()).then(|| values.join(",")))
+}
+
+fn text_of(name: &str, value: &AsciiMetadataValue) -> Result<String, Status> {
+    let text = value.to_str();
+    let text = text.map_err(|_| Status::invalid_argument(format!("{name} is not text")))?;
+    Ok(text.to_owned())
 }
 
 /// An event of the wire as a hit.
@@ -282,4 +297,22 @@ pub(crate) fn hit<'a>(
     };
     sender.attribute(&mut hit, claims)?;
     Ok(hit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_one_name_are_one_list() {
+        let mut metadata = MetadataMap::new();
+        let of = |metadata: &MetadataMap| list(metadata, "x-forwarded-for").ok().flatten();
+        assert_eq!(of(&metadata), None);
+        for address in ["192.0.2.1, 192.0.2.2", "192.0.2.3"] {
+            let address = AsciiMetadataValue::from_static(address);
+            metadata.append("x-forwarded-for", address);
+        }
+        let expect = "192.0.2.1, 192.0.2.2,192.0.2.3".to_owned();
+        assert_eq!(of(&metadata), Some(expect));
+    }
 }
