@@ -19,15 +19,16 @@ mod probe;
 mod ring;
 mod stand;
 mod visible_latency;
+mod volume;
 
 use std::{future::Future, pin::Pin};
 
 pub use echo::serve as serve_echo;
 pub use figure::{Figure, Goal};
-use nats::{kill as nats_kill, stream as nats_stream};
+use nats::{kill as nats_kill, power as nats_power, stream as nats_stream};
 use ring::{
-    ack as ring_ack, idle as ring_idle, kill as ring_kill, moving as ring_move, roll as ring_roll,
-    stream as ring_stream,
+    ack as ring_ack, idle as ring_idle, kill as ring_kill, moving as ring_move,
+    power as ring_power, roll as ring_roll, stream as ring_stream,
 };
 
 type Measuring = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Figure>>>>>;
@@ -53,7 +54,7 @@ macro_rules! measurement {
 }
 
 /// All measurements, in the order in which they run.
-pub const MEASUREMENTS: [Measurement; 20] = [
+pub const MEASUREMENTS: [Measurement; 22] = [
     measurement!(idle, true),
     measurement!(http_beacon, true),
     measurement!(grpc_stream, true),
@@ -71,7 +72,9 @@ pub const MEASUREMENTS: [Measurement; 20] = [
     measurement!(ring_kill, true),
     measurement!(ring_roll, true),
     measurement!(ring_move, true),
+    measurement!(ring_power, false),
     measurement!(nats_stream, false),
     measurement!(nats_kill, false),
+    measurement!(nats_power, false),
     measurement!(cold_build, false),
 ];

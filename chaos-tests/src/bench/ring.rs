@@ -4,6 +4,7 @@ pub(super) mod ack;
 pub(super) mod idle;
 pub(super) mod kill;
 pub(super) mod moving;
+pub(super) mod power;
 pub(super) mod roll;
 pub(super) mod stream;
 

@@ -8,9 +8,9 @@ use crate::{
 
 /// Measures the named figures, or all.
 pub(crate) fn bench(workspace: &Workspace, figures: &[String]) -> anyhow::Result<()> {
-    if figures.iter().any(|figure| figure.starts_with("nats")) {
-        prerequisites::for_nats()?;
-    }
+    let is_nats = figures.iter().any(|figure| figure.starts_with("nats"));
+    let nats = is_nats.then(|| prerequisites::nats_server(&workspace.target.join("tools")));
+    let nats = nats.transpose()?;
     build::front_ends(workspace)?;
     // One command, so that both share the features of their dependencies and nothing is compiled twice.
     run(&mut cargo(
@@ -27,5 +27,6 @@ pub(crate) fn bench(workspace: &Workspace, figures: &[String]) -> anyhow::Result
     let generator = workspace.target.join("release/ringtail-bench");
     run(crate::run::command(&workspace.root, generator, &[])
         .args(figures)
+        .envs(nats.map(|program| ("RINGTAIL_NATS_SERVER", program)))
         .env("RINGTAIL_BIN", workspace.binary("release")))
 }

@@ -1,6 +1,9 @@
 //! What the tests need from the machine: installed where we may, named where we may not.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, bail};
 
@@ -57,12 +60,28 @@ pub(crate) fn for_ops() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the figures of NATS need; another server than Debian's is named by `RINGTAIL_NATS_SERVER`.
-pub(crate) fn for_nats() -> anyhow::Result<()> {
-    match std::env::var_os("RINGTAIL_NATS_SERVER") {
-        Some(_) => Ok(()),
-        None => installed("/usr/sbin/nats-server", "nats-server"),
+/// The module of the NATS server, of a version that can sync each message; Debian 12's (2.9) cannot.
+const NATS_SERVER: &str = "github.com/nats-io/nats-server/v2@v2.12.4";
+
+/// The server that the figures of NATS are measured with: the one that `RINGTAIL_NATS_SERVER` names, else one that Go
+/// builds into this folder, else Debian's.
+pub(crate) fn nats_server(tools: &Path) -> anyhow::Result<PathBuf> {
+    if let Some(named) = std::env::var_os("RINGTAIL_NATS_SERVER") {
+        return Ok(PathBuf::from(named));
     }
+    let built = tools.join("nats-server");
+    let has_go = || read(Command::new("go").arg("version")).is_ok();
+    if !built.exists() && has_go() {
+        run(Command::new("go")
+            .args(["install", NATS_SERVER])
+            .env("GOBIN", tools))?;
+    }
+    if built.exists() {
+        return Ok(built);
+    }
+    eprintln!("go is missing, so Debian's nats-server is measured, which cannot sync each message");
+    installed("/usr/sbin/nats-server", "nats-server")?;
+    Ok(PathBuf::from("/usr/sbin/nats-server"))
 }
 
 /// Installs a Debian package when its program is missing, or names it where we may not.

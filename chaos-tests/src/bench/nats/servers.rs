@@ -77,13 +77,25 @@ pub(super) async fn can_always_sync() -> anyhow::Result<bool> {
 }
 
 impl Servers {
-    /// Starts three servers and makes the stream.
+    /// Starts three servers with fresh data in the current folder's file system, and makes the stream.
     pub(super) async fn start(sync: Sync) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir_in(".")?;
+        let stores = (0..SERVERS).map(|number| folder.path().join(format!("n{number}")));
+        let stores = stores.collect();
+        Self::start_all(folder, stores, sync).await
+    }
+
+    /// The same with the data of each server where it is said.
+    pub(super) async fn start_in(stores: Vec<PathBuf>, sync: Sync) -> anyhow::Result<Self> {
+        Self::start_all(tempfile::tempdir_in(".")?, stores, sync).await
+    }
+
+    async fn start_all(folder: TempDir, stores: Vec<PathBuf>, sync: Sync) -> anyhow::Result<Self> {
         let (addresses, routes) = (free_addresses()?, free_addresses()?);
-        for (number, (address, route)) in addresses.iter().zip(&routes).enumerate() {
+        let each = addresses.iter().zip(&routes).zip(stores);
+        for (number, ((address, route), store)) in each.enumerate() {
             let path = folder.path().join(format!("n{number}.conf"));
-            let store = std::path::absolute(folder.path().join(format!("n{number}")))?;
+            let store = std::path::absolute(store)?;
             let text = configuration(number, address, route, &routes, &store, sync)?;
             fs::write(path, text)?;
         }
@@ -139,6 +151,12 @@ impl Servers {
             .collect()
     }
 
+    /// The address of one server.
+    pub(super) fn address(&self, number: usize) -> anyhow::Result<String> {
+        let address = self.addresses.get(number).cloned();
+        address.context("no such server")
+    }
+
     async fn make_stream(&self) -> anyhow::Result<()> {
         let question = json!({
             "name": STREAM,
@@ -186,6 +204,13 @@ impl Servers {
             );
             sleep(LOOK).await;
         }
+    }
+
+    /// Messages that the stream holds.
+    pub(super) async fn messages(&self) -> anyhow::Result<u64> {
+        let stream = self.stream().await?;
+        let messages = stream.pointer("/state/messages").and_then(Value::as_u64);
+        messages.with_context(|| format!("no messages in {stream}"))
     }
 
     /// The number of the server that leads the stream.

@@ -34,7 +34,7 @@ pub(in crate::bench) async fn measure() -> anyhow::Result<Vec<Figure>> {
     let mut ring = RingStand::start(3, 1).await?;
     let domains = domains(SITES);
     ring.add_sites(&domains).await?;
-    ring.join().await?;
+    ring.join(None).await?;
     ring.until_settled().await?;
     let filling = Instant::now();
     load(&ring, &domains, 1_000, EVENTS, 1, &mut BTreeMap::new()).await?;

@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeMap,
     net::TcpListener,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use reqwest::Method;
 use ringtail_proto::SiteId;
 use serde_json::{Value, json};
@@ -51,8 +52,17 @@ pub(super) struct RingStand {
 }
 
 impl RingStand {
-    /// Starts the nodes and waits until each group has its replicas.
+    /// Starts the nodes with fresh data in the current folder's file system, where a server's data would lie, and waits
+    /// until each group has its replicas.
     pub(super) async fn start(nodes: usize, partitions: u64) -> anyhow::Result<Self> {
+        Self::start_in(vec![None; nodes], partitions).await
+    }
+
+    /// The same with the data of each node where it is said.
+    pub(super) async fn start_in(
+        data: Vec<Option<PathBuf>>,
+        partitions: u64,
+    ) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .timeout(ANSWER_AFTER_MAX)
             .no_proxy()
@@ -65,17 +75,18 @@ impl RingStand {
             client: Client::new()?,
             seats: Vec::new(),
         };
-        for _ in 0..nodes {
-            ring.join().await?;
+        for data in data {
+            ring.join(data).await?;
         }
         ring.until_settled().await?;
         Ok(ring)
     }
 
-    /// One more node.
-    pub(super) async fn join(&mut self) -> anyhow::Result<()> {
+    /// One more node, with its data there.
+    pub(super) async fn join(&mut self, data: Option<PathBuf>) -> anyhow::Result<()> {
         let seat = self.seats.len();
-        let options = self.options(seat)?;
+        let usual = || self.folder.path().join(format!("node{}", seat + 1));
+        let options = self.options(data.unwrap_or_else(usual))?;
         let mut first_start = options.clone();
         if seat > 0 {
             let made = self
@@ -98,8 +109,8 @@ impl RingStand {
         Ok(())
     }
 
-    fn options(&self, seat: usize) -> anyhow::Result<NodeOptions> {
-        let mut options = NodeOptions::new(self.folder.path().join(format!("node{}", seat + 1)))?;
+    fn options(&self, data: PathBuf) -> anyhow::Result<NodeOptions> {
+        let mut options = NodeOptions::new(data)?;
         // Clients look for a node where they knew it, also after a restart.
         for flag in ["--http", "--grpc", "--peer"] {
             let address = free_address()?;
@@ -333,9 +344,20 @@ impl RingStand {
 
     /// Starts a node that was down on its data.
     pub(super) async fn start_again(&mut self, seat: usize) -> anyhow::Result<()> {
-        let node = Node::start(self.seat(seat)?.options.clone()).await?;
-        if let Some(seat) = self.seats.get_mut(seat) {
-            seat.node = Some(node);
+        self.start_all_again(&[seat]).await
+    }
+
+    /// Starts nodes that were down, at once: alone none of them may have a majority.
+    pub(super) async fn start_all_again(&mut self, seats: &[usize]) -> anyhow::Result<()> {
+        let options = seats
+            .iter()
+            .map(|seat| Ok(self.seat(*seat)?.options.clone()));
+        let options: Vec<NodeOptions> = options.collect::<anyhow::Result<_>>()?;
+        let nodes = try_join_all(options.into_iter().map(Node::start)).await?;
+        for (seat, node) in seats.iter().zip(nodes) {
+            if let Some(seat) = self.seats.get_mut(*seat) {
+                seat.node = Some(node);
+            }
         }
         Ok(())
     }
