@@ -88,6 +88,72 @@ pub enum Violation {
         /// How long.
         took: Duration,
     },
+    /// A probe's site does not count what was acknowledged.
+    Probes {
+        /// The site.
+        domain: String,
+        /// Acknowledged events.
+        acknowledged: u64,
+        /// Events that nobody took; they may count or not.
+        failed: u64,
+        /// What is counted.
+        counted: u64,
+    },
+    /// Two replicas at one index hold different states.
+    Diverged {
+        /// The group.
+        group: u64,
+        /// The index.
+        index: u64,
+        /// The nodes.
+        nodes: (u64, u64),
+        /// The sites whose states differ.
+        sites: Vec<String>,
+    },
+    /// After a fault was healed, some partition did not acknowledge by quorum in time.
+    NotLive {
+        /// The fault.
+        fault: &'static str,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// One of several nodes broke a promise.
+    On {
+        /// The node.
+        node: String,
+        /// The promise.
+        violation: Box<Violation>,
+    },
+}
+
+impl Violation {
+    /// The same, of one node among several.
+    #[must_use]
+    pub fn on(self, node: &str) -> Self {
+        Self::On {
+            node: node.to_owned(),
+            violation: Box::new(self),
+        }
+    }
+
+    /// One word for programs.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::AcknowledgedLost { .. } => "acknowledged_lost",
+            Self::CountedTwice { .. } => "counted_twice",
+            Self::CountedInPart { .. } => "counted_in_part",
+            Self::NeverSent { .. } => "never_sent",
+            Self::Refused { .. } => "refused",
+            Self::Numbers { .. } => "numbers",
+            Self::CountFell { .. } => "count_fell",
+            Self::SlowRestart { .. } => "slow_restart",
+            Self::Probes { .. } => "probes",
+            Self::Diverged { .. } => "diverged",
+            Self::NotLive { .. } => "not_live",
+            Self::On { violation, .. } => violation.kind(),
+        }
+    }
 }
 
 impl fmt::Display for Violation {
@@ -143,6 +209,29 @@ impl fmt::Display for Violation {
                 )
             }
             Self::SlowRestart { took } => write!(formatter, "a restart took {took:?}"),
+            Self::Probes {
+                domain,
+                acknowledged,
+                failed,
+                counted,
+            } => write!(
+                formatter,
+                "{domain}: {acknowledged} probes acknowledged, {failed} failed, counted {counted}"
+            ),
+            Self::Diverged {
+                group,
+                index,
+                nodes: (one, other),
+                sites,
+            } => write!(
+                formatter,
+                "group {group} at index {index}: nodes {one} and {other} differ in sites {}",
+                sites.join(", ")
+            ),
+            Self::NotLive { fault, waited } => {
+                write!(formatter, "not live {waited:?} after {fault} was healed")
+            }
+            Self::On { node, violation } => write!(formatter, "{node}: {violation}"),
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod checkers;
 pub mod client;
 pub mod process;
+pub mod ring;
 pub mod run;
 pub mod steady;
 pub mod workload;

@@ -83,6 +83,10 @@ pub struct NodeOptions {
     pub arguments: Vec<String>,
     /// More environment.
     pub environment: Vec<(String, String)>,
+    /// What starts the binary, with its own arguments; empty for the binary itself. It must replace itself by the binary.
+    pub launcher: Vec<String>,
+    /// Where the node's stderr of all its lives is kept, if not beside the data.
+    pub stderr: Option<PathBuf>,
 }
 
 impl NodeOptions {
@@ -96,13 +100,16 @@ impl NodeOptions {
             data_dir: data_dir.into(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            launcher: Vec::new(),
+            stderr: None,
         })
     }
 
     /// Where the node's stderr of all its lives is kept: beside the data, never in it.
     #[must_use]
     pub fn stderr_path(&self) -> PathBuf {
-        self.data_dir.with_extension("stderr")
+        let beside = || self.data_dir.with_extension("stderr");
+        self.stderr.clone().unwrap_or_else(beside)
     }
 
     fn command(&self) -> anyhow::Result<Command> {
@@ -112,7 +119,14 @@ impl NodeOptions {
             .append(true)
             .open(&stderr)
             .with_context(|| stderr.display().to_string())?;
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.launcher.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(&self.binary);
+                command
+            }
+            None => Command::new(&self.binary),
+        };
         command.arg("serve").arg("--data-dir").arg(&self.data_dir);
         for (flag, any_port) in [("--http", "127.0.0.1:0"), ("--grpc", "127.0.0.1:0")] {
             if !self.arguments.iter().any(|argument| argument == flag) {
@@ -171,6 +185,8 @@ pub struct Node {
     pub http: String,
     /// Address of gRPC.
     pub grpc: String,
+    /// Address for the other nodes of the ring.
+    pub peer: String,
     /// From the start of the process to its line of readiness.
     pub ready_after: Duration,
 }
@@ -207,6 +223,7 @@ impl Node {
         Ok(Self {
             http: address("http")?,
             grpc: address("grpc")?,
+            peer: address("peer")?,
             child,
             _stdout: stdout,
             options,
@@ -238,6 +255,40 @@ impl Node {
         &self.options
     }
 
+    /// Stops the process where it is; nobody is told.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Undoes [`Self::freeze`].
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.pid()?).ok().and_then(Pid::from_raw);
+        Ok(kill_process(
+            pid.context("a process id is positive")?,
+            signal,
+        )?)
+    }
+
+    /// How the process ended, if it did.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn ended(&mut self) -> anyhow::Result<Option<String>> {
+        let status = self.child.try_wait()?;
+        let words = || last_words(&self.options.stderr_path());
+        Ok(status.map(|status| format!("{status}: {}", words())))
+    }
+
     /// SIGKILL; returns when the process is gone.
     ///
     /// # Errors
@@ -256,8 +307,7 @@ impl Node {
     /// # Errors
     /// When it takes too long or ends with another code than 0.
     pub async fn terminate(mut self) -> anyhow::Result<NodeOptions> {
-        let pid = i32::try_from(self.pid()?).ok().and_then(Pid::from_raw);
-        kill_process(pid.context("a process id is positive")?, Signal::TERM)?;
+        self.signal(Signal::TERM)?;
         let status = timeout(ENDED_AFTER_MAX, self.child.wait())
             .await
             .context("the node does not drain")??;

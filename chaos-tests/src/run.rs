@@ -106,7 +106,7 @@ pub async fn run(options: RunOptions) -> anyhow::Result<Report> {
         );
     }
     let reader = Reader::new(Client::new()?, node.admin_token()?);
-    let (endpoint, endpoint_seen) = watch::channel(Some(endpoint_of(&node, 0)));
+    let (endpoint, endpoint_seen) = watch::channel(vec![endpoint_of(&node, 0)]);
     let mut driver = Driver::start(
         DriverOptions {
             plan: GeneratorOptions::new(options.seed, Timestamp::now()),
@@ -165,7 +165,7 @@ pub async fn run_in(folder: &Path, mut options: RunOptions) -> anyhow::Result<Re
 /// The command that repeats a run.
 #[must_use]
 pub fn replay_command(seed: u64) -> String {
-    format!("cargo xtask chaos --seed {seed} --minutes 1")
+    format!("cargo xtask chaos --nodes 1 --seed {seed} --minutes 1")
 }
 
 fn endpoint_of(node: &Node, life: u32) -> Endpoint {
@@ -179,7 +179,7 @@ fn endpoint_of(node: &Node, life: u32) -> Endpoint {
 async fn kill_and_restart(
     options: &RunOptions,
     mut node: Node,
-    endpoint: &watch::Sender<Option<Endpoint>>,
+    endpoint: &watch::Sender<Vec<Endpoint>>,
     driver: &mut Driver,
 ) -> anyhow::Result<(Node, u32, Vec<Duration>)> {
     // Another stream of randomness than the plan's.
@@ -192,11 +192,11 @@ async fn kill_and_restart(
         // The random moment itself; nothing is awaited here.
         sleep(Duration::from_millis(random.random_range(0..800))).await;
         let again = node.kill().await?;
-        endpoint.send_replace(None);
+        endpoint.send_replace(Vec::new());
         kills += 1;
         node = Node::start(again).await?;
         restarts.push(node.ready_after);
-        endpoint.send_replace(Some(endpoint_of(&node, kills)));
+        endpoint.send_replace(vec![endpoint_of(&node, kills)]);
     }
     driver.acknowledged_more(ACKNOWLEDGED_MIN).await?;
     Ok((node, kills, restarts))
@@ -206,13 +206,13 @@ async fn kill_and_restart(
 async fn watch_counts(
     reader: Reader,
     sites: Vec<Site>,
-    mut endpoint: watch::Receiver<Option<Endpoint>>,
+    mut endpoint: watch::Receiver<Vec<Endpoint>>,
 ) -> anyhow::Result<Vec<Violation>> {
     let mut monotonic = Monotonic::default();
     while let Ok(up) = endpoint
-        .wait_for(Option::is_some)
+        .wait_for(|up| !up.is_empty())
         .await
-        .map(|up| up.clone())
+        .map(|up| up.first().cloned())
     {
         let Some(up) = up else { continue };
         for site in &sites {

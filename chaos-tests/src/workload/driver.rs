@@ -20,7 +20,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// A batch that is retried must be answered when the node has been up for so long.
 const SETTLED_AFTER_MAX: Duration = Duration::from_secs(60);
 
-/// Where the node answers now, and in which of its lives; none while it is down.
+/// Where a node answers now, and in which life; lives are counted over all nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Address of HTTP.
@@ -57,27 +57,28 @@ pub struct Driver {
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) ledger: Arc<Mutex<Ledger>>,
-    pub(super) endpoint: watch::Receiver<Option<Endpoint>>,
+    pub(super) endpoints: watch::Receiver<Vec<Endpoint>>,
     pub(super) keys: Arc<HashMap<String, String>>,
     progress: Arc<watch::Sender<u64>>,
 }
 
 impl Shared {
-    /// The node's address, as soon as it has one.
-    pub(super) async fn endpoint(&self) -> anyhow::Result<Endpoint> {
-        let mut endpoint = self.endpoint.clone();
-        let up = endpoint
-            .wait_for(Option::is_some)
+    /// A node that is up, as soon as there is one; with each turn another one, if there are several.
+    pub(super) async fn endpoint(&self, turn: u64) -> anyhow::Result<Endpoint> {
+        let mut endpoints = self.endpoints.clone();
+        let up = endpoints
+            .wait_for(|up| !up.is_empty())
             .await
             .context("the run has ended")?;
-        up.clone().context("the endpoint was just there")
+        let place = usize::try_from(turn)? % up.len();
+        up.get(place).cloned().context("the place is one of them")
     }
 
-    /// Waits for a later life of the node.
+    /// Waits for a later life of any node.
     async fn life_after(&self, life: u32) -> anyhow::Result<()> {
-        let mut endpoint = self.endpoint.clone();
-        let is_later = |now: &Option<Endpoint>| now.as_ref().is_some_and(|now| now.life > life);
-        endpoint
+        let mut endpoints = self.endpoints.clone();
+        let is_later = |up: &Vec<Endpoint>| up.iter().any(|now| now.life > life);
+        endpoints
             .wait_for(is_later)
             .await
             .map(drop)
@@ -98,13 +99,13 @@ impl Shared {
 }
 
 impl Driver {
-    /// Starts to send.
+    /// Starts to send to the nodes that are up.
     ///
     /// # Errors
     /// When no client can be made.
     pub fn start(
         options: DriverOptions,
-        endpoint: watch::Receiver<Option<Endpoint>>,
+        endpoints: watch::Receiver<Vec<Endpoint>>,
     ) -> anyhow::Result<Self> {
         let client = Client::new()?;
         let ledger = Arc::new(Mutex::new(Ledger::default()));
@@ -112,7 +113,7 @@ impl Driver {
         let (progress, progress_seen) = watch::channel(0);
         let shared = Shared {
             ledger: ledger.clone(),
-            endpoint,
+            endpoints,
             keys: Arc::new(options.keys.clone()),
             progress: Arc::new(progress),
         };
@@ -230,8 +231,10 @@ async fn attempt_until_answered(
     key: &str,
 ) -> anyhow::Result<Option<u32>> {
     let started = Instant::now();
+    let mut turn = batch.number;
     loop {
-        let endpoint = shared.endpoint().await?;
+        let endpoint = shared.endpoint(turn).await?;
+        turn += 1;
         shared.ledger.lock().sending(batch);
         match client.send(&endpoint.http, key, batch).await {
             Ok(answer) => {

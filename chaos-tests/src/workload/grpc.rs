@@ -24,6 +24,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 pub(super) async fn send_all(shared: Shared, mut batches: Receiver<Batch>) -> anyhow::Result<()> {
     let mut waiting = BTreeMap::new();
     let mut is_open = true;
+    let mut turn = 0;
     while is_open || !waiting.is_empty() {
         if waiting.is_empty() {
             match batches.recv().await {
@@ -32,12 +33,15 @@ pub(super) async fn send_all(shared: Shared, mut batches: Receiver<Batch>) -> an
             };
         }
         // Whatever ends the stream, what waits is in doubt; a client that doesn't ask again leaves it so.
-        if let Err(error) = one_stream(&shared, &mut batches, &mut waiting, &mut is_open).await {
+        if let Err(error) =
+            one_stream(&shared, turn, &mut batches, &mut waiting, &mut is_open).await
+        {
             if error.is::<NoKey>() {
                 return Err(error);
             }
             sleep(RETRY_AFTER).await;
         }
+        turn += 1;
         waiting.retain(|_, batch| batch.is_retried);
     }
     Ok(())
@@ -57,11 +61,12 @@ impl std::error::Error for NoKey {}
 
 async fn one_stream(
     shared: &Shared,
+    turn: u64,
     batches: &mut Receiver<Batch>,
     waiting: &mut BTreeMap<u64, Batch>,
     is_open: &mut bool,
 ) -> anyhow::Result<()> {
-    let endpoint = shared.endpoint().await?;
+    let endpoint = shared.endpoint(turn).await?;
     let Some(first) = waiting.values().next() else {
         return Ok(());
     };

@@ -201,6 +201,7 @@ impl Node {
                 access: access.clone(),
                 metadata: metadata.clone(),
                 raft: Arc::clone(&raft),
+                partitions: Arc::clone(&partitions),
                 fingerprint: ring::fingerprint(&credentials).into(),
             },
             status: Status {

@@ -12,6 +12,7 @@ mod bench;
 mod build;
 mod chaos;
 mod children;
+mod cluster;
 mod demo;
 mod ops;
 mod prerequisites;
@@ -55,6 +56,18 @@ enum Command {
         #[arg(long, default_value = "ringtail-data")]
         data_dir: PathBuf,
     },
+    /// Starts a ring of nodes on loopback, or the same ring again from its data; serves until ctrl-C.
+    Cluster {
+        /// How many nodes.
+        #[arg(long, default_value_t = 3)]
+        nodes: usize,
+        /// Where the nodes keep their data, a folder for each.
+        #[arg(long, default_value = "ringtail-cluster")]
+        data_dir: PathBuf,
+        /// Stops when the ring is settled.
+        #[arg(long)]
+        once: bool,
+    },
     /// Measures the figures of speed and prints them as one JSON document.
     Bench {
         /// Names of the figures; all but `cold_build` when none is given.
@@ -66,15 +79,8 @@ enum Command {
         #[arg(long)]
         planted: bool,
     },
-    /// Runs the workload against a node that is killed again and again.
-    Chaos {
-        /// Seed of the workload; a run prints its own.
-        #[arg(long)]
-        seed: Option<u64>,
-        /// How long to go on.
-        #[arg(long, default_value_t = 10)]
-        minutes: u32,
-    },
+    /// Runs the workload against a ring of real nodes under faults, or a single node that is killed again and again.
+    Chaos(chaos::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -102,7 +108,12 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Demo { once, data_dir } => demo::demo(&workspace, &data_dir, once),
         Command::Ops { planted } => ops::ops(&workspace, planted),
+        Command::Cluster {
+            nodes,
+            data_dir,
+            once,
+        } => cluster::cluster(&workspace, nodes, &data_dir, once),
         Command::Bench { figures } => bench::bench(&workspace, &figures),
-        Command::Chaos { seed, minutes } => chaos::chaos(&workspace, seed, minutes),
+        Command::Chaos(arguments) => chaos::chaos(&workspace, &arguments),
     }
 }

@@ -13,6 +13,7 @@ use crate::{
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(show)
+        .service(hashes)
         .service(create_token)
         .service(drain)
         .service(activate)
@@ -23,6 +24,12 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 async fn show(ring: web::Data<Ring>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let caller = caller(&ring.access, &request)?;
     Ok(HttpResponse::Ok().json(ring.document(&caller)?))
+}
+
+#[get("/api/v1/ring/hashes")]
+async fn hashes(ring: web::Data<Ring>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let caller = caller(&ring.access, &request)?;
+    Ok(HttpResponse::Ok().json(ring.hashes(&caller).await?))
 }
 
 #[post("/api/v1/ring/tokens")]

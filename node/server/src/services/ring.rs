@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Access, Caller, Time};
-use crate::api_error::ApiError;
+use crate::{Partitions, api_error::ApiError};
 
 const HOUR_MS: u64 = 3_600_000;
 /// How long a join token is good when nobody says.
@@ -26,6 +26,7 @@ pub(crate) struct Ring {
     pub(crate) access: Access,
     pub(crate) metadata: Metadata,
     pub(crate) raft: Arc<RaftNode>,
+    pub(crate) partitions: Arc<Partitions>,
     /// What new nodes know the ring by.
     pub(crate) fingerprint: Arc<str>,
 }
@@ -114,6 +115,26 @@ impl Ring {
             ApiError::new(ErrorKind::NotFound, format!("there is no node {node}"))
         })?;
         Ok(node_document(&found, &leaders, left.replicas.len()))
+    }
+
+    /// The canonical state hash of every site of every replica here that is whole, each with the index that it belongs
+    /// to: at equal indexes replicas have equal hashes. Reads all sites, so it is for checks and not for dashboards.
+    pub(crate) async fn hashes(&self, caller: &Caller) -> Result<Value, ApiError> {
+        caller.require(Scope::Admin, None)?;
+        let mut groups = Vec::new();
+        for group in self.partitions.hosted() {
+            // A replica that is on its way here or away has no hashes to compare.
+            if let Ok(hashes) = self.partitions.site_hashes(group).await {
+                let sites = hashes.sites.iter();
+                let sites = sites.map(|(site, hash)| (site.to_string(), hex::encode(hash)));
+                groups.push(json!({
+                    "group": group,
+                    "index": hashes.index,
+                    "sites": sites.collect::<BTreeMap<_, _>>(),
+                }));
+            }
+        }
+        Ok(json!({"groups": groups}))
     }
 
     /// Leaders as this node knows them; of groups without a replica here nothing is known.
