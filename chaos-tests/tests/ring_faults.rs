@@ -34,6 +34,7 @@ fn assert_tried(report: &Value, faults: &[&str]) {
     eprintln!("{report}");
     assert_eq!(report["rounds"], 1);
     assert!(report["acknowledged"].as_u64().unwrap() > 200, "{report}");
+    assert!(report["reads"].as_u64().unwrap() > 50, "{report}");
     let tried: Vec<&str> = report["faults"]
         .as_array()
         .unwrap()

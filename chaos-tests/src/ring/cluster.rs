@@ -316,7 +316,7 @@ impl Ring {
             loop {
                 let ring = self.document(node).await;
                 match ring {
-                    Ok(ring) if is_settled(&ring, voters) => break,
+                    Ok(ring) if is_settled(&ring, member.id, voters) => break,
                     Ok(ring) if started.elapsed() > SETTLED_AFTER_MAX => {
                         bail!("node {} sees a ring that is not settled: {ring}", member.id)
                     }
@@ -348,15 +348,21 @@ impl Ring {
     }
 }
 
-fn is_settled(ring: &Value, voters: usize) -> bool {
+/// Whether this is how a node sees a ring without work left; a node knows the leaders of groups that it has a replica of.
+fn is_settled(ring: &Value, node: u64, voters: usize) -> bool {
     let groups = ring.get("groups").and_then(Value::as_array);
-    let count = |group: &Value| group.get("voters").and_then(Value::as_array).map(Vec::len);
+    let nodes = |group: &Value, name: &str| group.get(name).and_then(Value::as_array).cloned();
+    let count = |group: &Value| nodes(group, "voters").map(|voters| voters.len());
+    let has_replica = |group: &Value| {
+        let hosts = nodes(group, "hosts");
+        hosts.is_some_and(|hosts| hosts.contains(&Value::from(node)))
+    };
     ring.pointer("/plan/done") == Some(&Value::Bool(true))
         && groups.is_some_and(|groups| {
             groups.iter().all(|group| {
                 count(group) == Some(voters)
                     && group.get("settled") == Some(&Value::Bool(true))
-                    && group.get("leader").is_some_and(Value::is_number)
+                    && (!has_replica(group) || group.get("leader").is_some_and(Value::is_number))
             })
         })
 }

@@ -190,7 +190,7 @@ impl FaultKind {
             }
             Self::JoinAndDrain => Box::new(membership::JoinAndDrain::new(victim)),
             Self::RollingRestart => Box::new(membership::RollingRestart),
-            Self::LostData => Box::new(membership::LostData::new(victim)),
+            Self::LostData => Box::new(membership::LostData::new(victim, is_odd)),
         }
     }
 }

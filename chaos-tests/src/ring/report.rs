@@ -46,6 +46,8 @@ pub struct Report {
     pub unknown: usize,
     /// Duplicates that the ring found.
     pub duplicates: u64,
+    /// Answers of any node that were compared with the answers before.
+    pub reads: u64,
     /// Broken promises.
     pub violations: Vec<Violation>,
 }
@@ -80,6 +82,7 @@ impl Report {
             "acknowledged": self.acknowledged,
             "unknown": self.unknown,
             "duplicates": self.duplicates,
+            "reads": self.reads,
             "violations": violations.collect::<Vec<_>>(),
         })
     }
@@ -106,8 +109,14 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             formatter,
-            "seed {}, {} rounds, {}: {} events acknowledged, {} unknown, {} duplicates found",
-            self.seed, self.rounds, self.place, self.acknowledged, self.unknown, self.duplicates
+            "seed {}, {} rounds, {}: {} events acknowledged, {} unknown, {} duplicates found, {} reads",
+            self.seed,
+            self.rounds,
+            self.place,
+            self.acknowledged,
+            self.unknown,
+            self.duplicates,
+            self.reads
         )?;
         writeln!(
             formatter,

@@ -120,7 +120,9 @@ async fn with_ring(
     ring.roll().await?;
     // The watcher is done when the last answers are in.
     drop(stop_watching);
-    report.violations.extend(watcher.await??);
+    let watched = watcher.await?;
+    report.violations.extend(watched.violations);
+    report.reads += watched.answers;
     let check = Check {
         ring,
         reader: &reader,

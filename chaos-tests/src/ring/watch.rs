@@ -1,10 +1,9 @@
-//! Readers of every node, all the while: what a node has told it does not take back.
+//! A reader who goes from node to node all the while: what one node has told it no other takes back.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{
     sync::{oneshot, watch},
-    task::JoinSet,
     time::sleep,
 };
 
@@ -14,51 +13,51 @@ use crate::{
     workload::{Endpoint, Site},
 };
 
-/// Between two rounds of questions to a node.
-const ASK_AGAIN_AFTER: Duration = Duration::from_millis(150);
+/// Between two questions.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// Asks each node for each site's events until it is told to stop.
+/// What a reader saw.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    /// Falls.
+    pub(super) violations: Vec<Violation>,
+    /// Answers; a node that is down or behind gives none.
+    pub(super) answers: u64,
+}
+
+/// Asks for each site's events, each time another node, until it is told to stop. The session of each answer goes to the
+/// next node.
 pub(super) async fn watch_counts(
     reader: Reader,
     sites: Vec<Site>,
     mut endpoints: watch::Receiver<Vec<Endpoint>>,
     mut stopped: oneshot::Receiver<()>,
-) -> anyhow::Result<Vec<Violation>> {
-    // A node is its address: a restart does not take back either what the node told before.
-    let mut told: BTreeMap<String, Monotonic> = BTreeMap::new();
+) -> Watched {
+    let mut monotonic = Monotonic::default();
+    let mut sessions: BTreeMap<String, String> = BTreeMap::new();
+    let mut watched = Watched::default();
+    let mut turn = 0_usize;
     loop {
         let up = endpoints.borrow_and_update().clone();
-        let mut questions = JoinSet::new();
-        for node in up {
-            let (reader, sites) = (reader.clone(), sites.clone());
-            questions.spawn(async move {
-                let mut counts = Vec::new();
-                for site in &sites {
-                    // A node that is down or has no replica does not answer; what matters are the answers.
-                    if let Ok(count) = reader.events(&node.http, site).await {
-                        counts.push((site.domain.clone(), count));
-                    }
-                }
-                (node, counts)
-            });
-        }
-        while let Some(answered) = questions.join_next().await {
-            let (node, counts) = answered?;
-            let monotonic = told.entry(node.http).or_default();
-            for (domain, count) in counts {
-                monotonic.observe(&domain, count);
+        for site in &sites {
+            turn += 1;
+            let Some(node) = turn.checked_rem(up.len()).and_then(|place| up.get(place)) else {
+                continue;
+            };
+            let session = sessions.get(&site.domain).map(String::as_str);
+            if let Ok((count, session)) = reader.events_since(&node.http, site, session).await {
+                watched.answers += 1;
+                monotonic.observe(&site.domain, count);
+                sessions.insert(site.domain.clone(), session);
             }
         }
+        // Three sites and three nodes: without this each site would always be asked of the same node.
+        turn += 1;
         tokio::select! {
             () = sleep(ASK_AGAIN_AFTER) => {}
             _ = &mut stopped => break,
         }
     }
-    let violations = told.into_iter().flat_map(|(node, monotonic)| {
-        let violations = monotonic.violations().to_vec();
-        violations
-            .into_iter()
-            .map(move |violation| violation.on(&node))
-    });
-    Ok(violations.collect())
+    watched.violations = monotonic.violations().to_vec();
+    watched
 }

@@ -64,6 +64,30 @@ impl Reader {
         self.client.query(http, &self.token, &query).await
     }
 
+    /// Events of a site, not behind an earlier answer of any node; and what to show to the next node.
+    ///
+    /// # Errors
+    /// When the node does not answer, or is behind and says so.
+    pub async fn events_since(
+        &self,
+        http: &str,
+        site: &Site,
+        session: Option<&str>,
+    ) -> anyhow::Result<(u64, String)> {
+        let query = json!({
+            "site_id": site.domain,
+            "date_range": Self::days(site),
+            "metrics": ["events"],
+            "session": session,
+        });
+        let answer = self.client.query(http, &self.token, &query).await?;
+        let count = rows(&answer, 0, 1)?.into_iter();
+        let count = count.map(|(_, numbers)| first(&numbers)).sum();
+        let session = answer.pointer("/meta/session").and_then(Value::as_str);
+        let session = session.with_context(|| format!("no session in {answer}"))?;
+        Ok((count, session.to_owned()))
+    }
+
     /// Events of a site.
     ///
     /// # Errors

@@ -1,12 +1,15 @@
-//! Two bugs that the chaos checkers must catch. `RINGTAIL_PLANTED_BUG` says which; only a build with the feature
+//! Bugs that the chaos checkers must catch. `RINGTAIL_PLANTED_BUG` says which; only a build with the feature
 //! `planted-bugs` knows the variable, and no such build is ever shipped.
 
-use std::{sync::Arc, time::Duration};
+mod skipping_store;
+
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use ringtail_aggregator::Aggregator;
 use ringtail_analytics::{SiteState, SiteView};
+use ringtail_checkpoint::CheckpointStore;
 use ringtail_partition::{ApplyAt, SiteChange, SiteCondition, SiteMachine, SiteMachineError};
 use ringtail_proto::{LogIndex, RowReader, RowWrite, SiteId, UnixMillis, Verdict};
 use ringtail_router::{Clock as _, Proposed, RaftLog, ReplicatedLog, RouteError, SystemClock};
@@ -20,12 +23,61 @@ fn is_planted(bug: &str) -> bool {
     std::env::var(VARIABLE).is_ok_and(|planted| planted == bug)
 }
 
-/// The log of a group; with the bug `ack_before_write` it acknowledges entries before it writes them.
+/// The log of a group. With the bug `ack_before_write` it acknowledges entries before it writes them, with
+/// `ack_before_quorum` as soon as the leader alone has them.
 pub(crate) fn replicated_log(log: RaftLog) -> Arc<dyn ReplicatedLog> {
     if is_planted("ack_before_write") {
         Arc::new(HastyLog(Arc::new(log)))
+    } else if is_planted("ack_before_quorum") {
+        Arc::new(LonelyLog(log))
     } else {
         Arc::new(log)
+    }
+}
+
+/// With the bug `spool_lost_on_restart` a start forgets what an earlier run spooled.
+pub(crate) fn before_the_spool_opens(directory: &Path) {
+    if is_planted("spool_lost_on_restart") {
+        // It may not be there yet.
+        let _ = std::fs::remove_dir_all(directory);
+    }
+}
+
+/// With the bug `snapshot_skips_row` what a node sends to a new replica lacks a row.
+pub(crate) fn store(store: Arc<dyn CheckpointStore>) -> Arc<dyn CheckpointStore> {
+    if is_planted("snapshot_skips_row") {
+        Arc::new(skipping_store::SkippingStore(store))
+    } else {
+        store
+    }
+}
+
+struct LonelyLog(RaftLog);
+
+impl ReplicatedLog for LonelyLog {
+    fn propose(&self, entry: Bytes) -> BoxFuture<'static, Result<Box<dyn Proposed>, RouteError>> {
+        let proposed = self.0.propose(entry);
+        async move { Ok(Box::new(LonelyEntry(proposed.await?)) as Box<dyn Proposed>) }.boxed()
+    }
+
+    fn stamp(&self) -> UnixMillis {
+        self.0.stamp()
+    }
+}
+
+struct LonelyEntry(Box<dyn Proposed>);
+
+impl Proposed for LonelyEntry {
+    fn committed(&mut self) -> BoxFuture<'_, Result<(), RouteError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn applied(mut self: Box<Self>) -> BoxFuture<'static, Result<Bytes, RouteError>> {
+        async move {
+            self.0.committed().await?;
+            self.0.applied().await
+        }
+        .boxed()
     }
 }
 

@@ -359,7 +359,11 @@ fn channels(peers: &Peers) -> Channels {
 fn open_store(data: &DataDirectory) -> Result<Arc<dyn CheckpointStore>, ExitError> {
     let store = EmbeddedStore::open(&data.store(), EmbeddedOptions::default())
         .map_err(|error| ExitError::new(Exit::DataDirectory, error))?;
-    Ok(Arc::new(store))
+    #[cfg(feature = "planted-bugs")]
+    let store = crate::planted_bugs::store(Arc::new(store));
+    #[cfg(not(feature = "planted-bugs"))]
+    let store = Arc::new(store);
+    Ok(store)
 }
 
 async fn open_metadata(
@@ -546,6 +550,8 @@ async fn start_router(
         },
         spawning: Spawning::OwnArbiters(config.threads),
     };
+    #[cfg(feature = "planted-bugs")]
+    crate::planted_bugs::before_the_spool_opens(&data.spool());
     let router = Router::start(options, (*slots).clone(), routes, seams).await;
     Ok((router.map_err(fail)?, followers))
 }

@@ -169,6 +169,20 @@ impl GroupState {
         self.leaders.retain(|run| run.first < first_removed.0);
     }
 
+    /// Recovery has not read the segments that are gone, so what a record removes may begin before the first entry that
+    /// is known. The entries that replace it begin where the removal does.
+    pub(crate) fn start_below(&mut self, first_removed: LogIndex) {
+        let after_purged = self.purged.map_or(0, |purged| purged.index.0 + 1);
+        let first = first_removed.0.max(after_purged);
+        if self.has_began && first < self.first {
+            self.truncations += 1;
+            self.slots.clear();
+            self.leaders.clear();
+            self.drop_cache();
+            self.first = first;
+        }
+    }
+
     /// Removes the entries up to the position; the log starts after it from now on.
     pub(crate) fn purge(&mut self, upto: Position) {
         if self.purged.is_some_and(|purged| purged.index >= upto.index) {

@@ -250,7 +250,12 @@ impl Recovered {
                 state.push_recovered(record.position, record.tag, location);
                 info.note_entry(group, found);
             }
-            RecordKind::Truncate => state.truncate(record.position.index),
+            RecordKind::Truncate => {
+                if self.unread.contains_key(&group) {
+                    state.start_below(record.position.index);
+                }
+                state.truncate(record.position.index);
+            }
             RecordKind::Purge => state.purge(record.position),
             RecordKind::Vote => state.vote = Some(record.as_vote()),
             RecordKind::Committed => state.committed = Some(record.position),

@@ -4,6 +4,7 @@
 mod support;
 
 use ringtail_log::FaultDisk;
+use ringtail_proto::LogIndex;
 use support::*;
 
 /// Fills several segments with group 1, up to but not including this index.
@@ -80,6 +81,30 @@ fn power_loss_at_any_moment_of_a_purge_leaves_a_log_that_opens() {
         append_range(&one, 100..110);
         assert_holds(&one, first..110);
     }
+}
+
+/// A new leader's entries replace some of a segment that is gone by the time the log is opened again.
+#[test]
+fn a_truncation_of_entries_in_a_segment_that_left_is_understood() {
+    let disk = FaultDisk::new();
+    let (log, _) = open(&disk);
+    let (one, two) = (group(&log, 1), group(&log, 2));
+    append_range(&two, 0..6);
+    append_range(&one, 0..100);
+    let gone = segments(&disk).len() - 1;
+    two.truncate_after(Some(LogIndex(2))).unwrap();
+    append_range(&two, 3..9);
+    two.purge(position(6)).unwrap();
+    one.purge(position(99)).unwrap();
+    append_range(&one, 100..101);
+    settle(&log);
+    assert_eq!(kept(&disk).len(), gone);
+    assert_eq!(segments(&disk).len(), 1);
+    log.close();
+    let (log, _) = open(&disk);
+    assert_holds(&group(&log, 2), 7..9);
+    append_range(&group(&log, 2), 9..12);
+    assert_holds(&group(&log, 2), 7..12);
 }
 
 #[test]

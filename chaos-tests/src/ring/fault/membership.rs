@@ -50,15 +50,21 @@ impl Fault for RollingRestart {
     }
 }
 
-/// A dead disk.
+/// A dead disk. The machine comes back where it was, which takes that the old node is removed first; or another machine
+/// takes its place, which joins before that.
 pub(super) struct LostData {
     number: u8,
+    comes_back: bool,
     lost: Option<(u8, u64)>,
 }
 
 impl LostData {
-    pub(super) fn new(number: u8) -> Self {
-        Self { number, lost: None }
+    pub(super) fn new(number: u8, comes_back: bool) -> Self {
+        Self {
+            number,
+            comes_back,
+            lost: None,
+        }
     }
 }
 
@@ -72,14 +78,16 @@ impl Fault for LostData {
         volume.lose()
     }
 
-    /// The new node comes first, so that the groups have somewhere to go.
     async fn heal(&mut self, ring: &mut Ring) -> anyhow::Result<()> {
         let Some((slot, id)) = self.lost.take() else {
             return Ok(());
         };
-        ring.members.remove(&slot);
-        ring.join(slot).await?;
-        ring.remove(id, true).await?;
-        ring.until_settled().await
+        if self.comes_back {
+            ring.remove(id, true).await?;
+            ring.join(slot).await
+        } else {
+            ring.join(ring.free_slot()).await?;
+            ring.remove(id, true).await
+        }
     }
 }

@@ -41,13 +41,20 @@ async fn ask(address: &str, token: &str) -> anyhow::Result<String> {
     Ok(answer)
 }
 
-/// Every group has so many voters and a leader, and nothing is on its way.
+/// The first node's id.
+const FOUNDER: u64 = 1;
+
+/// Every group has so many voters and, as far as the first node can know, a leader, and nothing is on its way.
 pub(super) fn is_settled(ring: &Value, members: usize, voters: usize) -> bool {
     let list = |name: &str| ring.get(name).and_then(Value::as_array);
     let (Some(nodes), Some(groups)) = (list("nodes"), list("groups")) else {
         return false;
     };
     let count = |group: &Value| group.get("voters").and_then(Value::as_array).map(Vec::len);
+    let is_elsewhere = |group: &Value| {
+        let hosts = group.get("hosts").and_then(Value::as_array);
+        hosts.is_some_and(|hosts| !hosts.contains(&Value::from(FOUNDER)))
+    };
     let is_done = ring.pointer("/plan/done") == Some(&Value::Bool(true));
     is_done
         && nodes.len() >= members
@@ -55,7 +62,7 @@ pub(super) fn is_settled(ring: &Value, members: usize, voters: usize) -> bool {
         && groups.iter().all(|group| {
             count(group) == Some(voters)
                 && group.get("settled") == Some(&Value::Bool(true))
-                && group.get("leader").is_some_and(Value::is_number)
+                && (is_elsewhere(group) || group.get("leader").is_some_and(Value::is_number))
         })
 }
 
@@ -80,5 +87,8 @@ mod tests {
         assert!(!is_settled(&ring(&[1, 2, 3], Some(1), false), 3, 3));
         assert!(!is_settled(&ring(&[1, 2, 3], Some(1), true), 4, 3));
         assert!(!is_settled(&json!({}), 1, 1));
+        let mut elsewhere = ring(&[2, 3, 4], None, true);
+        elsewhere["groups"][0]["hosts"] = json!([2, 3, 4]);
+        assert!(is_settled(&elsewhere, 3, 3));
     }
 }
