@@ -212,7 +212,6 @@ impl Ring {
 
     /// From now on clients are sent there, too.
     pub(super) fn is_up(&mut self, slot: u8, node: Node) {
-        self.network.set_process(slot, node.pid().ok());
         self.lives += 1;
         let life = self.lives;
         if let Some(member) = self.members.get_mut(&slot) {

@@ -27,7 +27,6 @@ impl Ring {
         let member = self.members.get_mut(&slot);
         let node = member.and_then(|member| member.node.take());
         self.publish();
-        self.network.set_process(slot, None);
         node.with_context(|| format!("the node at slot {slot} is down already"))
     }
 

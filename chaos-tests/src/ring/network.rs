@@ -63,13 +63,6 @@ impl Network {
         }
     }
 
-    /// Tells which process is at a place now.
-    pub(super) fn set_process(&self, slot: u8, pid: Option<u32>) {
-        if let Self::Proxied(proxies) = self {
-            proxies.set_process(slot, pid);
-        }
-    }
-
     /// Nothing that the one sends reaches the other any more; nobody is told.
     pub(super) fn cut(&self, from: u8, to: u8) -> anyhow::Result<()> {
         match self {

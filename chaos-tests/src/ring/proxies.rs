@@ -1,9 +1,9 @@
 //! Where there are no namespaces: a proxy in front of each node's peer port, which can be told to lose what passes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     sync::Arc,
     time::Duration,
 };
@@ -26,20 +26,17 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Proxies of all nodes; they end with this value.
 #[derive(Debug)]
 pub(super) struct Proxies {
-    shared: Arc<Mutex<Shared>>,
+    cuts: Arc<Mutex<Cuts>>,
     tasks: JoinSet<()>,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    cuts: BTreeSet<(u8, u8)>,
-    processes: BTreeMap<u8, u32>,
-}
+/// Ways that are cut: from and to.
+type Cuts = BTreeSet<(u8, u8)>;
 
 impl Proxies {
     pub(super) fn new() -> Self {
         Self {
-            shared: Arc::default(),
+            cuts: Arc::default(),
             tasks: JoinSet::new(),
         }
     }
@@ -56,15 +53,15 @@ impl Proxies {
 
     pub(super) async fn add(&mut self, slot: u8) -> anyhow::Result<()> {
         let listener = TcpListener::bind((self.address(slot), PROXY_PORT)).await?;
-        let node = SocketAddr::from((self.address(slot), PEER_PORT));
-        let shared = self.shared.clone();
+        let node = SocketAddrV4::new(self.address(slot), PEER_PORT);
+        let cuts = self.cuts.clone();
         self.tasks.spawn(async move {
             let mut passing = JoinSet::new();
             while let Ok((caller, from)) = listener.accept().await {
-                let shared = shared.clone();
+                let cuts = cuts.clone();
                 passing.spawn(async move {
                     // A caller that went away, or a node that is down: the connection ends.
-                    let _ = pass(shared, slot, caller, from, node).await;
+                    let _ = pass(cuts, slot, caller, from, node).await;
                 });
                 while passing.try_join_next().is_some() {}
             }
@@ -72,38 +69,29 @@ impl Proxies {
         Ok(())
     }
 
-    pub(super) fn set_process(&self, slot: u8, pid: Option<u32>) {
-        let processes = &mut self.shared.lock().processes;
-        match pid {
-            Some(pid) => processes.insert(slot, pid),
-            None => processes.remove(&slot),
-        };
-    }
-
     pub(super) fn cut(&self, from: u8, to: u8) {
-        self.shared.lock().cuts.insert((from, to));
+        self.cuts.lock().insert((from, to));
     }
 
     pub(super) fn mend(&self, from: u8, to: u8) {
-        self.shared.lock().cuts.remove(&(from, to));
+        self.cuts.lock().remove(&(from, to));
     }
 }
 
 async fn pass(
-    shared: Arc<Mutex<Shared>>,
+    cuts: Arc<Mutex<Cuts>>,
     slot: u8,
     caller: TcpStream,
     from: SocketAddr,
-    node: SocketAddr,
+    node: SocketAddrV4,
 ) -> anyhow::Result<()> {
-    let processes = shared.lock().processes.clone();
-    let caller_slot = tokio::task::spawn_blocking(move || whose(from, &processes)).await?;
+    let caller_slot = tokio::task::spawn_blocking(move || whose(from, *node.ip())).await?;
     let caller_slot = caller_slot.context("no node opened this connection")?;
     let server = TcpStream::connect(node).await?;
     let (caller_reads, caller_writes) = caller.into_split();
     let (server_reads, server_writes) = server.into_split();
-    let there = copy(&shared, (caller_slot, slot), caller_reads, server_writes);
-    let back = copy(&shared, (slot, caller_slot), server_reads, caller_writes);
+    let there = copy(&cuts, (caller_slot, slot), caller_reads, server_writes);
+    let back = copy(&cuts, (slot, caller_slot), server_reads, caller_writes);
     // One end is enough: a half open connection would look like a cut.
     tokio::select! {
         ended = there => ended,
@@ -113,7 +101,7 @@ async fn pass(
 
 /// Passes on what comes; holds it back for as long as the way is cut, as a network does whose senders repeat.
 async fn copy(
-    shared: &Mutex<Shared>,
+    cuts: &Mutex<Cuts>,
     way: (u8, u8),
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -121,7 +109,7 @@ async fn copy(
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let count = from.read(&mut chunk).await?;
-        while shared.lock().cuts.contains(&way) {
+        while cuts.lock().contains(&way) {
             sleep(LOOK).await;
         }
         match chunk.get(..count) {
@@ -131,21 +119,30 @@ async fn copy(
     }
 }
 
-/// The node that opened a connection: the kernel's table leads from its port to a socket, the socket to a process.
-fn whose(from: SocketAddr, processes: &BTreeMap<u8, u32>) -> Option<u8> {
+/// The node that opened a connection: the kernel's table leads from its port to a socket, the socket to a process, and
+/// the process names its address.
+fn whose(from: SocketAddr, neighbour: Ipv4Addr) -> Option<u8> {
     let table = fs::read_to_string("/proc/net/tcp").ok()?;
     let socket = format!("socket:[{}]", inode_of(&table, from)?);
-    let owns = |pid: u32| {
-        let files = fs::read_dir(format!("/proc/{pid}/fd"))
-            .into_iter()
-            .flatten();
-        let mut targets = files
-            .flatten()
-            .filter_map(|file| fs::read_link(file.path()).ok());
-        targets.any(|target| target.to_str() == Some(&socket))
-    };
-    let mut found = processes.iter().filter(|(_, pid)| owns(**pid));
-    found.next().map(|(slot, _)| *slot)
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    processes.into_iter().find_map(|process| {
+        let words = fs::read_to_string(process.path().join("cmdline")).ok()?;
+        let slot = slot_in(&words, neighbour)?;
+        let mut files = fs::read_dir(process.path().join("fd")).ok()?.flatten();
+        let is_its = |file: fs::DirEntry| {
+            fs::read_link(file.path()).is_ok_and(|target| target.to_str() == Some(&socket))
+        };
+        files.any(is_its).then_some(slot)
+    })
+}
+
+/// The slot of a node of this run, from its command line.
+fn slot_in(words: &str, neighbour: Ipv4Addr) -> Option<u8> {
+    let mut words = words.split('\0').skip_while(|word| *word != "--peer");
+    let address: SocketAddrV4 = words.nth(1)?.parse().ok()?;
+    let [.., slot] = address.ip().octets();
+    let is_ours = address.ip().octets().get(..3) == neighbour.octets().get(..3);
+    is_ours.then_some(slot)
 }
 
 /// Lines of `/proc/net/tcp`: number, local address, remote address, state, four more fields, user, timeout, inode.
@@ -164,6 +161,14 @@ fn inode_of(table: &str, local: SocketAddr) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_is_known_by_the_peer_address_of_its_command_line() {
+        let words = "ringtail\0serve\0--http\0127.3.4.2:8080\0--peer\0127.3.4.2:7000\0";
+        assert_eq!(slot_in(words, Ipv4Addr::new(127, 3, 4, 1)), Some(2));
+        assert_eq!(slot_in(words, Ipv4Addr::new(127, 3, 5, 1)), None);
+        assert_eq!(slot_in("cat\0file\0", Ipv4Addr::new(127, 3, 4, 1)), None);
+    }
 
     #[test]
     fn the_socket_of_a_port_is_found_in_the_kernels_table() {
