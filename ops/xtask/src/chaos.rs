@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::{
+    prerequisites,
     run::{cargo, command, run},
     workspace::Workspace,
 };
@@ -29,6 +30,7 @@ pub(crate) struct Arguments {
 
 /// Builds with optimisation, then loads and breaks the nodes for the given time.
 pub(crate) fn chaos(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
+    prerequisites::for_chaos();
     // One command, so that both share the features of their dependencies and nothing is compiled twice.
     run(&mut cargo(
         &workspace.root,

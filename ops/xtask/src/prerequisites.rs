@@ -60,6 +60,23 @@ pub(crate) fn for_ops() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Programs of the chaos tests: places of their own for the nodes, disks of their own, wrong clocks.
+const CHAOS: [(&str, &str); 4] = [
+    ("/usr/bin/unshare", "util-linux"),
+    ("/usr/sbin/ip", "iproute2"),
+    ("/usr/sbin/mkfs.ext4", "e2fsprogs"),
+    ("/usr/bin/faketime", "faketime"),
+];
+
+/// What `cargo xtask chaos` makes use of. It runs without, too: then its report names the faults that are left out.
+pub(crate) fn for_chaos() {
+    for (program, package) in CHAOS {
+        if let Err(error) = installed(program, package) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
 /// The module of the NATS server, of a version that can sync each message; Debian 12's (2.9) cannot.
 const NATS_SERVER: &str = "github.com/nats-io/nats-server/v2@v2.12.4";
 
