@@ -11,7 +11,7 @@ use super::{
 };
 use crate::bench::Figure;
 
-const KILLS: usize = 6;
+const KILLS: usize = 5;
 /// Between two messages: as exactly the gap can be told.
 const PAUSE: Duration = Duration::from_millis(20);
 /// A stream that is silent for longer is an error.

@@ -26,7 +26,7 @@ use crate::{
 const PARTITIONS: u64 = 16;
 /// So many that each partition has a site.
 const SITES: usize = 200;
-const KILLS: usize = 6;
+const KILLS: usize = 7;
 /// A hundred beacons a second.
 const BEACON_PAUSE: Duration = Duration::from_millis(10);
 /// Between two probes of a partition: as exactly the gap can be told.

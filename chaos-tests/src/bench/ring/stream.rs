@@ -65,6 +65,7 @@ pub(in crate::bench) async fn measure() -> anyhow::Result<Vec<Figure>> {
         figures.push(
             Figure::new(cpu_name, ring.micros(), "server CPU µs/event, three nodes")
                 .detail("by_node", ring.micros.clone())
+                .detail("events_per_cpu_second", 1e6 / ring.micros())
                 .detail("ring_of_one", alone.micros())
                 .detail("times_ring_of_one", ring.micros() / alone.micros()),
         );
