@@ -2,15 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr)]
 
-use std::process::Command;
+use std::{
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
 
 use ringtail_chaos::{process::binary, run::random_seed};
 use serde_json::Value;
+
+/// Two rings at a time would fault each other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Generous: it is the long runs that measure.
 const LIVE_SECONDS_MAX: &str = "60";
 
 fn chaos(more: &[&str], faults: &[&str]) -> Value {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let seed = random_seed().to_string();
     eprintln!("seed {seed}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringtail-chaos"));

@@ -24,8 +24,8 @@ use crate::{
 pub(super) const SETTLED_AFTER_MAX: Duration = Duration::from_secs(180);
 /// Between two looks at something that takes its time.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
-/// An answer of the administrator's interface that takes longer is none.
-const ANSWER_AFTER_MAX: Duration = Duration::from_secs(5);
+/// An answer of the administrator's interface that takes longer is none, also on a machine that is busy.
+const ANSWER_AFTER_MAX: Duration = Duration::from_secs(30);
 /// What nodes keep free on their disks.
 pub(super) const RESERVE_BYTES: u64 = 64 << 20;
 
