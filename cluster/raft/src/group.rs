@@ -291,12 +291,13 @@ impl Group {
         self.inner.contact.renew();
     }
 
-    /// The last entry that this node knows to be committed.
+    /// The last entry that the group has committed, as far as this node was told; its log may not reach that far yet.
     #[must_use]
     pub fn committed(&self) -> Option<LogPosition> {
         let receiver = self.inner.raft.data_metrics();
-        let committed = receiver.borrow_watched().local_committed;
-        committed.as_ref().map(convert::position)
+        let metrics = receiver.borrow_watched();
+        let known = metrics.cluster_committed.max(metrics.local_committed);
+        known.as_ref().map(convert::position)
     }
 
     /// The group in numbers.

@@ -105,10 +105,16 @@ impl RaftNode {
     /// When the group had failed before.
     pub async fn close_group(&self, group: GroupId) -> Result<(), RaftError> {
         let closed = self.groups.lock().remove(&group).flatten();
-        match closed {
-            Some(group) => group.shut_down().await,
-            None => Ok(()),
+        let Some(closed) = closed else {
+            return Ok(());
+        };
+        closed.shut_down().await?;
+        if let Some(staging) = &self.staging
+            && let Err(error) = staging.drop_group(group).await
+        {
+            tracing::warn!(%group, %error, "what is left of a snapshot stays on the disk");
         }
+        Ok(())
     }
 
     /// Opens a group: applies what is known to be committed and not yet in the machine, then takes part in the group.

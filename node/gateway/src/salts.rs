@@ -156,16 +156,14 @@ impl Salts {
         self.write(&next)
     }
 
-    /// All salts, for another node of the ring: in the form of the file. Keys of imports go their own way.
+    /// All salts and keys, for another node of the ring: in the form of the file.
     #[must_use]
     pub fn export(&self) -> String {
-        format::write(&Held {
-            days: self.held.load().days.clone(),
-            imports: Vec::new(),
-        })
+        format::write(&self.held.load())
     }
 
-    /// Takes over another node's salts: what it holds counts from now on, what only this node holds stays.
+    /// Takes over what the ring's keeper of salts holds: its days count from now on beside those that only this node
+    /// holds, and its imports are the ones under way. A key that it does not hold was forgotten.
     ///
     /// # Errors
     /// When it is not what [`Self::export`] gives, or the file cannot be written.
@@ -180,6 +178,8 @@ impl Salts {
             next.days.push((day, salt));
         }
         next.days.sort_unstable_by_key(|(day, _)| *day);
+        next.imports = other.imports;
+        next.imports.truncate(IMPORTS_MAX);
         if next == *held {
             return Ok(());
         }

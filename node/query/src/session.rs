@@ -56,6 +56,9 @@ impl Session {
     /// When it is no token, or one of another site.
     pub fn parse(token: &str, site: SiteId) -> Result<Self, QueryError> {
         let session: Self = token.parse()?;
+        if session.seen.complete > session.seen.index {
+            return Err(not_understood());
+        }
         if session.site == site {
             return Ok(session);
         }
@@ -83,17 +86,12 @@ impl FromStr for Session {
     type Err = QueryError;
 
     fn from_str(token: &str) -> Result<Self, QueryError> {
-        let unknown = || {
-            let message =
-                "session is not understood: send the meta.session of an answer as it came, or none";
-            QueryError::Invalid(message.to_owned())
-        };
         let fields: Vec<&str> = token.splitn(6, '.').collect();
         let &[FORM, site, index, complete, now] = fields.as_slice() else {
-            return Err(unknown());
+            return Err(not_understood());
         };
-        let number = |text: &str| u64::from_str_radix(text, 16).map_err(|_| unknown());
-        let now = i64::from_str_radix(now, 16).map_err(|_| unknown())?;
+        let number = |text: &str| u64::from_str_radix(text, 16).map_err(|_| not_understood());
+        let now = i64::from_str_radix(now, 16).map_err(|_| not_understood())?;
         Ok(Self {
             site: SiteId(number(site)?),
             seen: Seen {
@@ -103,6 +101,12 @@ impl FromStr for Session {
             now: UnixMillis(now),
         })
     }
+}
+
+fn not_understood() -> QueryError {
+    let message =
+        "session is not understood: send the meta.session of an answer as it came, or none";
+    QueryError::Invalid(message.to_owned())
 }
 
 #[cfg(test)]
@@ -141,6 +145,7 @@ mod tests {
             "1.4d.9.9.1.1",
             "1.4d.-9.9.1",
             "1.4d.9.x.1",
+            "1.4d.9.a.1",
             "1.4d.11111111111111111.9.1",
         ] {
             assert!(Session::parse(wrong, SiteId(77)).is_err(), "{wrong:?}");

@@ -133,13 +133,8 @@ impl Node {
             settings: Arc::clone(&settings),
             clock: Arc::clone(&clock),
         };
-        let local = LocalReplicas::new(Arc::clone(&partitions), Arc::clone(&raft));
-        let others = PeerReplicas::new(
-            identity.node,
-            Arc::clone(&directory),
-            local.clone(),
-            peers.clone(),
-        );
+        let local = LocalReplicas::new(identity.node, Arc::clone(&partitions), Arc::clone(&raft));
+        let others = PeerReplicas::new(Arc::clone(&directory), local.clone(), peers.clone());
         let reports = Reports::new(
             access.clone(),
             Arc::clone(health),

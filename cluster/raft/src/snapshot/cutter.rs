@@ -16,12 +16,22 @@ pub(super) struct PartCutter {
 }
 
 impl PartCutter {
-    /// Takes a row; answers the part that it ends.
-    pub(super) fn push(&mut self, key: Bytes, value: Bytes) -> Option<SnapshotPart> {
-        self.bytes += key.len() + value.len();
+    /// Takes a row; answers the parts that it ends: the one that it has no room in, and the one that it is the last of.
+    pub(super) fn push(
+        &mut self,
+        key: Bytes,
+        value: Bytes,
+    ) -> impl Iterator<Item = SnapshotPart> + use<> {
+        let bytes = key.len() + value.len();
+        let full = match self.bytes + bytes > SNAPSHOT_PART_BYTES_MAX {
+            true => self.rest(),
+            false => None,
+        };
         let is_cut = is_place_for_a_cut(&key);
+        self.bytes += bytes;
         self.part.rows.push((key, value));
-        (is_cut || self.bytes >= SNAPSHOT_PART_BYTES_MAX).then(|| self.take())
+        let ended = is_cut.then(|| self.take());
+        full.into_iter().chain(ended)
     }
 
     /// What is left at the end.
@@ -45,6 +55,7 @@ fn is_place_for_a_cut(key: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a test may fail by panic")]
 mod tests {
     use std::collections::HashSet;
 
@@ -81,11 +92,30 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_bounded_whatever_the_keys() {
+    fn a_part_of_several_rows_is_bounded_whatever_the_rows() {
         let mut cutter = PartCutter::default();
-        let value = Bytes::from(vec![7; SNAPSHOT_PART_BYTES_MAX]);
-        let part = cutter.push(Bytes::from_static(b"key"), value);
-        assert_eq!(part.map(|part| part.rows.len()), Some(1));
+        let sizes = [1, 100, 100_000, 400_000, SNAPSHOT_PART_BYTES_MAX - 4];
+        let rows = (0..3_000_u32).map(|key| {
+            let size = sizes[(key as usize).wrapping_mul(7) % sizes.len()];
+            let size = if key % 50 == 0 { size } else { size.min(100) };
+            (
+                Bytes::copy_from_slice(&key.to_be_bytes()),
+                Bytes::from(vec![7; size]),
+            )
+        });
+        let rows: Vec<_> = rows.collect();
+        let mut parts = Vec::new();
+        for (key, value) in rows.clone() {
+            parts.extend(cutter.push(key, value));
+        }
+        parts.extend(cutter.rest());
+        for part in &parts {
+            let bytes = part.rows.iter().map(|(key, value)| key.len() + value.len());
+            let bytes: usize = bytes.sum();
+            assert!(bytes <= SNAPSHOT_PART_BYTES_MAX, "{bytes} bytes");
+        }
+        let cut: Vec<_> = parts.into_iter().flat_map(|part| part.rows).collect();
+        assert_eq!(cut, rows);
         assert_eq!(cutter.rest(), None);
     }
 }

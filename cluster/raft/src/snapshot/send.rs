@@ -1,12 +1,15 @@
 //! The sender's side of a snapshot.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ringtail_proto::GroupId;
 use ringtail_proto::wire::peer::{self, raft_client::RaftClient, snapshot_chunk::Part};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
 use tonic::transport::Channel;
 
 use super::cutter::PartCutter;
@@ -20,6 +23,9 @@ use crate::types::{Snapshot, SnapshotMeta, Vote};
 
 /// Parts read ahead of the network.
 const PARTS_AHEAD_MAX: usize = 2;
+
+/// How long the receiver may read what it holds; sending all of it again takes longer.
+const HELD_PARTS_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Sends a snapshot of this node's machine; returns the receiver's vote once it is installed there.
 pub(crate) async fn send_snapshot(
@@ -57,7 +63,8 @@ pub(crate) async fn send_snapshot(
 /// What the receiver holds of a transfer that broke. Without an answer everything is sent.
 async fn held_parts(client: &mut RaftClient<Channel>, group: GroupId) -> HashSet<PartHash> {
     let asked = client.held_parts(peer::HeldPartsRequest { group: group.0 });
-    match asked.await {
+    let answer = timeout(HELD_PARTS_WAIT_MAX, asked).await;
+    match answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("it takes too long"))) {
         Ok(reply) => {
             let hashes = reply.into_inner().hashes;
             hashes.as_chunks().0.iter().copied().collect()
@@ -106,8 +113,8 @@ pub(super) async fn stream_rows(
     let mut is_taken = outgoing.send(Part::Head(head)).await;
     while is_taken && let Some(part) = source.next().await? {
         for (key, value) in part.rows {
-            if let Some(part) = cutter.push(key, value) {
-                is_taken &= outgoing.send_part(part).await?;
+            for part in cutter.push(key, value) {
+                is_taken = is_taken && outgoing.send_part(part).await?;
             }
         }
     }

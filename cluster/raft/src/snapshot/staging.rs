@@ -1,6 +1,6 @@
 //! Where snapshots wait until they are whole, and until they are in their machine.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub struct Staging {
     directory: PathBuf,
     /// Groups whose snapshot is on its way: one at a time, as all have the same file.
     arriving: Arc<Mutex<HashSet<GroupId>>>,
+    /// What is held of a group, between the question for it and the transfer that follows.
+    read: Arc<Mutex<HashMap<GroupId, BrokenFile>>>,
 }
 
 impl Staging {
@@ -34,21 +36,46 @@ impl Staging {
             disk,
             directory: directory.to_owned(),
             arriving: Arc::default(),
+            read: Arc::default(),
         })
     }
 
     /// The parts that a broken transfer has left of a group. Nothing is held of a group whose snapshot is arriving.
     pub(crate) async fn held_parts(&self, group: GroupId) -> io::Result<Vec<PartHash>> {
-        if self.arriving.lock().contains(&group) {
+        let Ok(turn) = Turn::take(self.clone(), group) else {
             return Ok(Vec::new());
-        }
-        let staging = self.clone();
+        };
         spawn_blocking(move || {
+            let staging = &turn.staging;
             staging.keep_broken(group)?;
             let broken = staging.broken(group)?;
-            Ok(broken.hashes().copied().collect())
+            let hashes = broken.hashes().copied().collect();
+            staging.read.lock().insert(group, broken);
+            Ok(hashes)
         })
         .await?
+    }
+
+    /// Drops what is left of transfers of a group that is no longer here.
+    pub(crate) async fn drop_group(&self, group: GroupId) -> io::Result<()> {
+        let turn = Turn::take(self.clone(), group)?;
+        spawn_blocking(move || {
+            let staging = &turn.staging;
+            staging.read.lock().remove(&group);
+            for path in [staging.arriving_path(group), staging.broken_path(group)] {
+                staging.remove_if_there(&path)?;
+            }
+            Ok(())
+        })
+        .await?
+    }
+
+    /// Blocks.
+    fn remove_if_there(&self, path: &Path) -> io::Result<()> {
+        match self.disk.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// What is left of a transfer that broke is kept for the next one: of two, the larger. Blocks.
@@ -84,8 +111,14 @@ impl Staging {
         let turn = Turn::take(self.clone(), group)?;
         spawn_blocking(move || {
             let staging = &turn.staging;
-            staging.keep_broken(group)?;
-            let broken = staging.broken(group)?;
+            let read = staging.read.lock().remove(&group);
+            let broken = match read {
+                Some(broken) => broken,
+                None => {
+                    staging.keep_broken(group)?;
+                    staging.broken(group)?
+                }
+            };
             let path = staging.arriving_path(group);
             let writer = StagedWriter::create(&*staging.disk, &path, &meta)?;
             Ok(Arriving {
@@ -124,10 +157,7 @@ impl Staging {
     pub(crate) async fn forget(&self, file: &StagedFile) -> io::Result<()> {
         let (staging, path) = (self.clone(), file.path().clone());
         spawn_blocking(move || {
-            match staging.disk.remove(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            staging.remove_if_there(&path)?;
             staging.disk.sync_directory(&staging.directory)
         })
         .await?
@@ -217,10 +247,7 @@ impl Arriving {
             let whole = staging.directory.join(whole_name(group));
             staging.disk.rename(&arrived, &whole)?;
             drop(broken);
-            match staging.disk.remove(&staging.broken_path(group)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            staging.remove_if_there(&staging.broken_path(group))?;
             staging.disk.sync_directory(&staging.directory)?;
             Ok(Arc::new(file.renamed(whole)))
         })

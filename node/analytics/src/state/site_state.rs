@@ -57,7 +57,7 @@ pub struct SiteState {
     pub(super) stale: BTreeSet<HourStart>,
     /// Accepted events of hours in the store; empty in every written site row.
     pub(super) late: Vec<AppliedEvent>,
-    /// The entry of the first late event that no written row shows yet.
+    /// The first entry with an event that written rows ought to show and do not yet.
     pub(super) incomplete_since: Option<LogIndex>,
     pub(super) dedup: Dedup,
     pub(super) imports: Arc<Imports>,
@@ -331,6 +331,10 @@ impl SiteState {
             .chains
             .add(hour, event, timeout_ms, hot_from, is_store_loaded);
         if let Added::InChain { stale } = &added {
+            if !stale.is_empty() {
+                // Reports read those hours from rows that do not know of this event yet.
+                self.incomplete_since.get_or_insert(self.index);
+            }
             self.stale.extend(stale.iter().copied());
         }
         added

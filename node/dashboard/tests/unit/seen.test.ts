@@ -5,7 +5,7 @@ import type { Query } from "../../web/api/types";
 const query: Query = { site_id: "a.test", metrics: ["visitors"], date_range: "all" };
 
 /** A node that answers each question with the next of these; what it was asked. */
-function node(answers: { status?: number; index?: number; session?: string }[]): Query[] {
+function node(answers: { status?: number; session?: string }[]): Query[] {
   const asked: Query[] = [];
   vi.stubGlobal("fetch", async (_path: string, request: RequestInit) => {
     asked.push(JSON.parse(request.body as string) as Query);
@@ -19,18 +19,23 @@ const ask = (client: Client, site: string) => client.query({ ...query, site_id: 
 
 afterEach(() => vi.unstubAllGlobals());
 
-test("each site's furthest session goes with its next question", async () => {
-  const asked = node([{ index: 7, session: "seven" }, { index: 5, session: "five" }, { index: 9, session: "other" }, {}]);
+test("each question goes on from its own last answer", async () => {
+  const asked = node([{ session: "total 1" }, { session: "line 1" }, { session: "other 1" }, { session: "total 2" }, {}, {}]);
   const client = new Client("key", () => undefined);
-  await ask(client, "a.test");
-  await ask(client, "a.test");
+  const line: Query = { ...query, dimensions: ["time"] };
+  const signal = new AbortController().signal;
+  await client.query(query, signal);
+  await client.query(line, signal);
   await ask(client, "b.test");
-  await ask(client, "a.test");
-  expect(asked.map((query) => query.session)).toEqual([undefined, "seven", undefined, "seven"]);
+  await client.query(query, signal);
+  await client.query(query, signal);
+  await client.query(line, signal);
+  const sessions = asked.map((query) => query.session);
+  expect(sessions).toEqual([undefined, undefined, undefined, "total 1", "total 2", "line 1"]);
 });
 
 test("a session that is refused is forgotten, and the question asked without it", async () => {
-  const asked = node([{ index: 7, session: "seven" }, { status: 400 }, {}, { status: 400 }]);
+  const asked = node([{ session: "seven" }, { status: 400 }, {}, { status: 400 }]);
   const client = new Client("key", () => undefined);
   await ask(client, "a.test");
   await ask(client, "a.test");

@@ -33,7 +33,7 @@ export class Client {
       return await this.ask(this.seen.of(query), signal);
     } catch (error) {
       const isRefused = error instanceof ApiError && error.status === 400;
-      if (isRefused && this.seen.forget(query.site_id)) return await this.ask(query, signal);
+      if (isRefused && this.seen.forget(query)) return await this.ask(query, signal);
       throw error;
     }
   }
@@ -46,7 +46,7 @@ export class Client {
       signal,
     });
     const answer = (await response.json()) as Answer;
-    this.seen.remember(query.site_id, answer);
+    this.seen.remember(query, answer);
     return answer;
   }
 

@@ -3,24 +3,31 @@
 
 import type { Answer, Query } from "./types";
 
-export class Seen {
-  private readonly latest = new Map<string, { session: string; index: number }>();
+/** Questions that are remembered; a page asks far fewer. */
+const QUESTIONS_MAX = 500;
 
-  /** The query, with what was seen of its site. */
+/** Each question has a session of its own: one answer may know more entries, and another one more late events. */
+export class Seen {
+  private readonly sessions = new Map<string, string>();
+
+  /** The query, with what its last answer has shown. */
   of(query: Query): Query {
-    const seen = this.latest.get(query.site_id);
-    return seen ? { ...query, session: seen.session } : query;
+    const session = this.sessions.get(question(query));
+    return session === undefined ? query : { ...query, session };
   }
 
-  /** Answers of questions that were asked together come in any order: the furthest counts. */
-  remember(site: string, { meta }: Answer): void {
-    if (meta.session === undefined || meta.index === undefined) return;
-    const known = this.latest.get(site);
-    if (!known || meta.index >= known.index) this.latest.set(site, { session: meta.session, index: meta.index });
+  remember(query: Query, { meta }: Answer): void {
+    if (meta.session === undefined) return;
+    if (this.sessions.size >= QUESTIONS_MAX) this.sessions.clear();
+    this.sessions.set(question(query), meta.session);
   }
 
   /** After a refusal: the domain may have become another site. */
-  forget(site: string): boolean {
-    return this.latest.delete(site);
+  forget(query: Query): boolean {
+    return this.sessions.delete(question(query));
   }
+}
+
+function question({ site_id, metrics, dimensions, date_range }: Query): string {
+  return JSON.stringify([site_id, metrics, dimensions, date_range]);
 }

@@ -29,8 +29,6 @@ export interface Row {
 export interface Answer {
   results: Row[];
   meta: {
-    /** The entry of the site's partition that the answer stands at. */
-    index?: number;
     /** Opaque: what the reader has seen with this answer. */
     session?: string;
     /** False when no node was reached that knows the latest events. */

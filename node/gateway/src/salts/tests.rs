@@ -194,14 +194,14 @@ fn an_unwritable_folder_keeps_salts_in_memory() {
 fn another_nodes_salts_are_taken_over_and_survive() {
     let (leader, follower) = (Bench::at(MIDNIGHT), Bench::at(MIDNIGHT));
     let (first, second) = (leader.open().unwrap(), follower.open().unwrap());
-    let own = second.import_key("both").unwrap();
-    first.import_key("both").unwrap();
-    first.import_key("first").unwrap();
+    second.import_key("both").unwrap();
+    second.import_key("forgotten").unwrap();
+    let key = first.import_key("both").unwrap();
     assert_ne!(first.day(DAY), second.day(DAY));
     second.adopt(&first.export()).unwrap();
     assert_eq!(first.day(DAY), second.day(DAY));
-    assert!(!second.holds_import_key("first"));
-    assert_eq!(second.import_key("both").unwrap().0, own.0);
+    assert!(!second.holds_import_key("forgotten"));
+    assert_eq!(second.import_key("both").unwrap().0, key.0);
     drop(second);
     assert_eq!(follower.open().unwrap().day(DAY), first.day(DAY));
 }

@@ -15,16 +15,29 @@ const CONTACT_AGE_MAX: Duration = Duration::from_secs(1);
 /// How long a replica is waited for that knows of entries it has not applied; then another one is faster.
 const CATCH_UP_WAIT_MAX: Duration = Duration::from_millis(500);
 
+/// A session that has seen so many entries more than the replica knows of is not waited for.
+const AHEAD_ENTRIES_MAX: u64 = 10_000;
+
 /// Reads from the replicas of this node.
 #[derive(Clone)]
 pub(crate) struct LocalReplicas {
+    node: NodeId,
     partitions: Arc<Partitions>,
     raft: Arc<RaftNode>,
 }
 
 impl LocalReplicas {
-    pub(crate) fn new(partitions: Arc<Partitions>, raft: Arc<RaftNode>) -> Self {
-        Self { partitions, raft }
+    pub(crate) fn new(node: NodeId, partitions: Arc<Partitions>, raft: Arc<RaftNode>) -> Self {
+        Self {
+            node,
+            partitions,
+            raft,
+        }
+    }
+
+    /// This node.
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
     }
 
     /// The partition of a site.
@@ -65,11 +78,6 @@ impl LocalReplicas {
         Ok(self.partitions.view(site).await?)
     }
 
-    /// True when this node leads the partition of a site, as far as it knows.
-    pub(crate) fn leads(&self, site: SiteId) -> bool {
-        self.group(site).is_ok_and(|group| group.is_leader())
-    }
-
     /// Brings late events into the numbers, all those up to what was seen.
     pub(crate) async fn merge_late(&self, site: SiteId, seen: Seen) -> Result<(), ApiError> {
         let group = self.group(site)?;
@@ -88,13 +96,17 @@ impl LocalReplicas {
     }
 
     /// Who leads a group, as its replica here knows; none without one.
-    pub(super) fn leader(&self, group: GroupId) -> Option<NodeId> {
+    pub(crate) fn leader(&self, group: GroupId) -> Option<NodeId> {
         self.raft.group(group)?.leader()
     }
 
     /// Waits until everything is applied that the replica knows to be committed, and the entry that was asked for.
     async fn catch_up(&self, group: &Group, index: LogIndex) -> Result<(), ApiError> {
         let committed = group.committed().map(|position| position.index);
+        let known = committed.unwrap_or_default().0;
+        if index.0.saturating_sub(known) > AHEAD_ENTRIES_MAX {
+            return Err(behind(group, "does not know what the session has seen"));
+        }
         let target = committed.max(Some(index)).filter(|index| index.0 > 0);
         let mut applied = group.watch_applied();
         let reached = applied.wait_for(|applied| applied.map(|position| position.index) >= target);

@@ -27,21 +27,14 @@ type Answer<T> = BoxFuture<'static, Result<Response<T>, Status>>;
 /// Reads at the other nodes that hold a site's partition.
 #[derive(Clone)]
 pub(crate) struct PeerReplicas {
-    node: NodeId,
     directory: Arc<Directory>,
     local: LocalReplicas,
     peers: Peers,
 }
 
 impl PeerReplicas {
-    pub(crate) fn new(
-        node: NodeId,
-        directory: Arc<Directory>,
-        local: LocalReplicas,
-        peers: Peers,
-    ) -> Self {
+    pub(crate) fn new(directory: Arc<Directory>, local: LocalReplicas, peers: Peers) -> Self {
         Self {
-            node,
             directory,
             local,
             peers,
@@ -74,8 +67,21 @@ impl PeerReplicas {
         Err(nobody_answers(group, &refusals))
     }
 
+    /// Asks one node.
+    pub(crate) async fn ask_one<T>(
+        &self,
+        node: NodeId,
+        call: impl FnOnce(QueriesClient<Channel>) -> Answer<T>,
+    ) -> Result<T, ApiError> {
+        let asked = self.ask_node(node, call).await;
+        asked.map_err(|status| {
+            let message = format!("node {node}: {}", status.message());
+            ApiError::new(ErrorKind::Unavailable, message)
+        })
+    }
+
     /// Tells every other node that an import is finished. One that cannot be told now merges late events by itself within
-    /// minutes.
+    /// minutes, and forgets the key as soon as it is in touch with the keeper of salts.
     pub(crate) async fn finish_import(&self, request: &peer::FinishImportRequest) {
         let finishing = self.peers.nodes().into_iter().map(async |node| {
             let (request, site) = (request.clone(), request.site);
@@ -109,7 +115,7 @@ impl PeerReplicas {
         let placement = self.directory.placement();
         let hosts = placement.get(&group).map(|place| place.hosts.clone());
         let mut hosts = hosts.unwrap_or_default();
-        hosts.retain(|node| *node != self.node);
+        hosts.retain(|node| *node != self.local.node());
         let leader = self.local.leader(group);
         hosts.sort_by_key(|node| {
             let is_reached = self.peers.state(*node) == PeerState::Reached;

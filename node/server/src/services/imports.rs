@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use ringtail_gateway::{Gateway, ImportChunk as Enriched, ImportKey, Importer};
-use ringtail_metadata::{Scope, Site};
+use ringtail_metadata::{METADATA_GROUP, Scope, Site};
 use ringtail_proto::{
-    DropReason, ErrorKind, Event, LogIndex, SiteId, Verdict,
+    DropReason, ErrorKind, Event, LogIndex, NodeId, SiteId, Verdict,
     stored::{ImportMark, SiteCommand, site_command::Change},
     wire::peer,
 };
@@ -174,16 +174,20 @@ impl Imports {
             .map_err(ApiError::invalid)
     }
 
-    /// Visitors have one hash whichever node takes the lines: the leader of the site's partition makes the key.
+    /// Visitors have one hash whichever node takes the lines: the leader of the metadata makes all keys, as it makes all
+    /// salts, and the others take them over with the salts.
     async fn agree_on_key(&self, site: SiteId, source: &str) -> Result<(), ApiError> {
-        if self.local.leads(site) || self.gateway.holds_import_key(site, source) {
+        if self.gateway.holds_import_key(site, source) {
             return Ok(());
         }
-        let asked = self.peers.ask(site, |mut client| {
-            let request = peer::ImportKeyRequest {
-                site: site.0,
-                source: Bytes::copy_from_slice(source.as_bytes()),
-            };
+        let Some(keeper) = self.keeper()? else {
+            return Ok(());
+        };
+        let request = peer::ImportKeyRequest {
+            site: site.0,
+            source: Bytes::copy_from_slice(source.as_bytes()),
+        };
+        let asked = self.peers.ask_one(keeper, |mut client| {
             Box::pin(async move { client.import_key(request).await })
         });
         let key: [u8; 16] = (&*asked.await?.key)
@@ -196,10 +200,20 @@ impl Imports {
             .map_err(ApiError::invalid)
     }
 
-    /// The key of an import, if this node leads the site's partition.
+    /// The node that makes the keys; none when it is this one.
+    fn keeper(&self) -> Result<Option<NodeId>, ApiError> {
+        let leader = self.local.leader(METADATA_GROUP);
+        let leader = leader.ok_or_else(|| {
+            let message = "nobody leads the metadata, who makes the keys of imports";
+            ApiError::new(ErrorKind::Unavailable, message)
+        })?;
+        Ok((leader != self.local.node()).then_some(leader))
+    }
+
+    /// The key of an import, if this node makes them.
     pub(crate) async fn key_here(&self, site: SiteId, source: &str) -> Result<ImportKey, ApiError> {
-        if !self.local.leads(site) {
-            let message = "this node does not lead the site's partition";
+        if let Some(keeper) = self.keeper()? {
+            let message = format!("node {keeper} makes the keys of imports");
             return Err(ApiError::new(ErrorKind::Unavailable, message));
         }
         let (gateway, source) = (Arc::clone(&self.gateway), source.to_owned());
@@ -272,6 +286,14 @@ impl Imports {
             index,
             ..Seen::default()
         };
+        // The others take over what the keeper of the keys holds, so it has to know.
+        if let Some(keeper) = self.keeper()? {
+            let request = request.clone();
+            let finished = self.peers.ask_one(keeper, |mut client| {
+                Box::pin(async move { client.finish_import(request).await })
+            });
+            finished.await?;
+        }
         let here = self.finish_here(site, source, seen);
         tokio::join!(here, self.peers.finish_import(&request)).0
     }

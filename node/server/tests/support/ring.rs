@@ -98,7 +98,7 @@ pub(crate) async fn send(node: &Node, token: &str, number: u64) {
 
 /// The page views of a node's report; none while it has none to give.
 pub(crate) async fn count(node: &Node, token: &str) -> Option<u64> {
-    let query = json!({"site_id": SITE, "metrics": ["pageviews"], "date_range": "day"});
+    let query = json!({"site_id": SITE, "metrics": ["pageviews"], "date_range": "all"});
     let query = query.to_string();
     let (_, report) = node
         .send(Method::POST, "/api/v2/query", Some(token), query)
