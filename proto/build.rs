@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "ringtail/v1/collector.proto",
     "ringtail/v1/reports.proto",
     "ringtail/v1/admin.proto",
@@ -13,6 +13,7 @@ const FILES: [&str; 8] = [
     "ringtail/peer/v1/ring.proto",
     "ringtail/peer/v1/events.proto",
     "ringtail/peer/v1/queries.proto",
+    "ringtail/peer/v1/look.proto",
 ];
 
 /// What no client sees: the nodes among themselves, and what lies in the log.

@@ -59,7 +59,8 @@ impl Metadata {
     /// nobody until it has said so.
     fn guess(&self, attempt: usize) -> Option<NodeId> {
         let placement = self.directory().placement();
-        let voters = &placement.get(&METADATA_GROUP)?.voters;
+        let place = placement.get(&METADATA_GROUP);
+        let voters = place.map_or(&*self.first_guesses, |place| &place.voters);
         voters.get(attempt % voters.len().max(1)).copied()
     }
 

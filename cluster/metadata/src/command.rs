@@ -235,6 +235,16 @@ impl Command {
         )
     }
 
+    /// What every binary of the ring has to know before the command may enter the log: an older one would stop at it.
+    /// A new variant starts with a new level.
+    #[must_use]
+    pub const fn feature_level(&self) -> u32 {
+        match self {
+            Self::SetReplicationFactor { .. } => 1,
+            _ => 0,
+        }
+    }
+
     /// True when carrying the command out twice is like once, so that one in doubt may simply be sent again.
     #[must_use]
     pub const fn is_repeatable(&self) -> bool {

@@ -70,6 +70,7 @@ pub(crate) fn decide(
         directory,
         at: head.at,
     };
+    rules.is_known_everywhere(&command)?;
     match command {
         Command::InitCluster {
             cluster,
@@ -185,6 +186,16 @@ pub(crate) struct Rules<'a> {
 }
 
 impl Rules<'_> {
+    /// Checked before a command enters the log, too: a binary that does not know it could not even refuse it.
+    pub(crate) fn is_known_everywhere(&self, command: &Command) -> Result<(), MetadataError> {
+        let needed = command.feature_level();
+        let gate = self.directory.feature_gate();
+        if needed <= gate || self.directory.cluster().is_none() {
+            return Ok(());
+        }
+        Err(MetadataError::FeatureNotReady { needed, gate })
+    }
+
     fn init(&self, id: ClusterId, groups: u32, limits: Limits) -> Result<Decision, MetadataError> {
         if let Some(cluster) = self.directory.cluster() {
             // The first node may not know whether its first try came through.

@@ -6,7 +6,7 @@ use ringtail_proto::{NodeId, UnixMillis};
 
 use crate::{
     Description, JoinAttempt, JoinToken, JoinTokenId, JoinTokenUse, MetadataError, Node,
-    NodeAddresses, NodeState, Outcome, SecretHash,
+    NodeAddresses, NodeState, Outcome, PeerReach, SecretHash,
     decide::{Change, Decision, Rules, reaches},
     ring_state::RingState,
 };
@@ -146,7 +146,7 @@ impl Rules<'_> {
             .filter(|token| token.secret_hash == joiner.secret_hash)
             .ok_or(MetadataError::UnknownJoinToken { token: id })?;
         if let Some(used) = token.used {
-            return self.join_again(&token, used, joiner.attempt);
+            return self.join_again(&token, used, joiner);
         }
         if !token.is_good(self.at) {
             let expires = token.expires;
@@ -184,22 +184,26 @@ impl Rules<'_> {
         })
     }
 
-    /// The answer to the first try may have been lost. Once the node was heard from, it was not: whoever asks then has
-    /// copied the token and the attempt.
+    /// The answer to the first try may have been lost, and the node may be elsewhere by now. Once it was heard from, the
+    /// answer was not lost: whoever asks then has copied the token and the attempt.
     fn join_again(
         &self,
         token: &JoinToken,
         used: JoinTokenUse,
-        attempt: JoinAttempt,
+        joiner: Joiner,
     ) -> Result<Decision, MetadataError> {
         let node = self.directory.node(used.node);
-        let is_waiting = node.is_some_and(|node| node.state == NodeState::Joining);
-        if is_waiting && used.attempt == attempt {
-            return Decision::unchanged(Outcome::Node(used.node));
-        }
-        Err(MetadataError::JoinTokenUsed {
-            token: token.id,
-            node: used.node,
+        let waiting = node.filter(|node| node.state == NodeState::Joining);
+        let Some(waiting) = waiting.filter(|_| used.attempt == joiner.attempt) else {
+            return Err(MetadataError::JoinTokenUsed {
+                token: token.id,
+                node: used.node,
+            });
+        };
+        let described = self.describe_node(waiting.id, joiner.description)?;
+        Ok(Decision {
+            outcome: Outcome::Node(waiting.id),
+            ..described
         })
     }
 
@@ -323,13 +327,25 @@ impl Rules<'_> {
             .iter()
             .filter(|node| node.is_member() && Some(node.id) != of);
         for other in others {
-            if let Some(address) = description.addresses.shared_with(&other.addresses) {
+            for addresses in [&description.addresses, &other.addresses] {
+                can_be_called(addresses)?;
+            }
+            if description.addresses.shares_peer_with(&other.addresses) {
                 return Err(MetadataError::AddressTaken {
-                    address: address.to_owned(),
+                    address: other.addresses.peer.clone(),
                     node: other.id,
                 });
             }
         }
         Ok(())
     }
+}
+
+/// A node of several has to be found by the others.
+fn can_be_called(addresses: &NodeAddresses) -> Result<(), MetadataError> {
+    if addresses.peer_reach() == PeerReach::Nowhere {
+        let address = addresses.peer.clone();
+        return Err(MetadataError::AddressUnreachable { address });
+    }
+    Ok(())
 }

@@ -255,6 +255,17 @@ impl Directory {
         members.map(|node| node.feature_level).min().unwrap_or(0)
     }
 
+    /// Whether a node with a certificate of the ring may still use it: not once it has left. One that this node has not
+    /// heard of yet is newer than all that it knows; one that was forgotten is older.
+    #[must_use]
+    pub fn may_call(&self, node: NodeId) -> bool {
+        let greatest = self.nodes().last().map_or(0, |node| node.id.0);
+        match self.node(node) {
+            Some(known) => known.is_member(),
+            None => node.0 > greatest.max(self.ring_state().last_node),
+        }
+    }
+
     /// What a binary has to know to be in the ring: what has been written, so that it has to be read.
     #[must_use]
     pub fn feature_gate(&self) -> u32 {

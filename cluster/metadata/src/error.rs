@@ -290,6 +290,24 @@ pub enum MetadataError {
         /// Its present move.
         revision: u64,
     },
+    /// A node of the ring may not know the command yet.
+    #[error(
+        "the command needs feature level {needed} on all nodes, the ring is at {gate}: upgrade all nodes first"
+    )]
+    FeatureNotReady {
+        /// What the command needs.
+        needed: u32,
+        /// What is sure.
+        gate: u32,
+    },
+    /// It says where to listen, not where to call.
+    #[error(
+        "peer address {address} tells no other node where to call: that node needs peer_advertised"
+    )]
+    AddressUnreachable {
+        /// What was said.
+        address: String,
+    },
 }
 
 impl MetadataError {
@@ -312,7 +330,9 @@ impl MetadataError {
             | Self::GroupDiverted { .. }
             | Self::TooFewNodes { .. }
             | Self::NodeNotActive { .. }
-            | Self::MoveOutdated { .. } => ErrorKind::Conflict,
+            | Self::MoveOutdated { .. }
+            | Self::FeatureNotReady { .. }
+            | Self::AddressUnreachable { .. } => ErrorKind::Conflict,
             Self::UnknownJoinToken { .. }
             | Self::JoinTokenExpired { .. }
             | Self::JoinTokenUsed { .. } => ErrorKind::Unauthenticated,

@@ -58,7 +58,7 @@ pub use leader_link::{LeaderLink, LinkError};
 pub use machine::MetadataMachine;
 pub use membership::{Description, NewNode};
 pub use metadata::{Actor, DEADLINE, ENTRY_BYTES_MAX, Metadata, NewKey, Seams};
-pub use node::{Node, NodeAddresses, NodeState};
+pub use node::{Node, NodeAddresses, NodeState, PeerReach};
 pub use placement_map::{METADATA_GROUP, PlacementMap};
 pub use ring_link::RingLink;
 pub use ringtail_raft::Channels;

@@ -301,8 +301,9 @@ impl Machine for MetadataMachine {
         let replies = self
             .apply_all(entries)
             .map_err(|error| MachineError::new(error.to_string()))?;
-        metrics::counter!("ringtail_metadata_entries_total").increment(count);
-        metrics::gauge!("ringtail_metadata_sites").set(self.shared.directory.site_count() as f64);
+        metrics::counter!("ringtail_replicate_metadata_entries_total").increment(count);
+        metrics::gauge!("ringtail_replicate_metadata_sites")
+            .set(self.shared.directory.site_count() as f64);
         Ok(replies)
     }
 

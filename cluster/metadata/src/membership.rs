@@ -6,7 +6,7 @@ use ringtail_proto::{NodeId, UnixMillis};
 
 use crate::{
     Actor, Command, JoinAttempt, JoinSecret, JoinToken, Metadata, MetadataError, Node,
-    NodeAddresses, Outcome, SecretHash, metadata::unexpected,
+    NodeAddresses, Outcome, SecretHash, decide::Rules, decide_ring::Joiner, metadata::unexpected,
 };
 
 /// What a node says of itself.
@@ -58,6 +58,25 @@ impl Metadata {
             }
             other => Err(unexpected(other)),
         }
+    }
+
+    /// Whether a node would be let in, as far as this node knows: what is refused here need not reach the log.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn check_join(&self, joiner: &NewNode) -> Result<(), MetadataError> {
+        let directory = self.directory();
+        let rules = Rules {
+            directory: &directory,
+            at: self.seams.now(),
+        };
+        let joiner = Joiner {
+            token: joiner.secret.token,
+            secret_hash: joiner.secret.hash(),
+            attempt: joiner.attempt,
+            description: joiner.description.clone(),
+        };
+        rules.join_node(joiner).map(drop)
     }
 
     /// Spends a token: the caller is a node of the ring from now on, and joining until it was heard from.

@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ringtail_checkpoint::CheckpointStore;
-use ringtail_proto::{LogIndex, SiteId, UnixMillis};
+use ringtail_proto::{LogIndex, NodeId, SiteId, UnixMillis};
 use tokio::sync::watch;
 
 use crate::{
     AuditRecord, Command, Consensus, Directory, Domain, Entry, Key, LeaderLink, MetadataError,
     MetadataMachine, Outcome, Scope, Secret, Site, Written,
     ask::{Ask, from_raft},
+    decide::Rules,
     leader_link::NoLink,
     validate::{HOUSEKEEPING_ROWS_MAX, validate, validate_reason},
     zone,
@@ -67,6 +68,8 @@ pub struct Metadata {
     pub(crate) seams: Arc<dyn Seams>,
     pub(crate) link: Arc<dyn LeaderLink>,
     pub(crate) deadline: Duration,
+    /// Who may lead, for a node that has heard nothing from the ring yet.
+    pub(crate) first_guesses: Arc<[NodeId]>,
 }
 
 impl Metadata {
@@ -83,6 +86,7 @@ impl Metadata {
             seams,
             link: Arc::new(NoLink),
             deadline: DEADLINE,
+            first_guesses: Arc::new([]),
         }
     }
 
@@ -90,6 +94,16 @@ impl Metadata {
     #[must_use]
     pub fn with_link(self, link: Arc<dyn LeaderLink>) -> Self {
         Self { link, ..self }
+    }
+
+    /// The same handle, which asks these nodes as long as it does not know who hosts the metadata.
+    #[must_use]
+    pub fn with_first_guesses(self, nodes: impl IntoIterator<Item = NodeId>) -> Self {
+        let first_guesses = nodes.into_iter().collect();
+        Self {
+            first_guesses,
+            ..self
+        }
     }
 
     /// The same handle with another bound on how long a change or a read may take.
@@ -111,7 +125,7 @@ impl Metadata {
         why: &str,
     ) -> Result<Outcome, MetadataError> {
         validate_reason(&by.who, why)?;
-        validate(&command)?;
+        self.check(&command)?;
         let entry = Entry {
             who: by.who.clone(),
             at: self.seams.now(),
@@ -124,6 +138,18 @@ impl Metadata {
         };
         let written = self.ask(&ask).await?;
         Outcome::from_reply(&written.reply)
+    }
+
+    /// What can be refused before the log: the state that this node knows is enough for it.
+    fn check(&self, command: &Command) -> Result<(), MetadataError> {
+        validate(command)?;
+        let directory = self.directory();
+        let at = self.seams.now();
+        let rules = Rules {
+            directory: &directory,
+            at,
+        };
+        rules.is_known_everywhere(command)
     }
 
     /// Waits until this node knows everything that was acknowledged anywhere before the call.
@@ -150,7 +176,7 @@ impl Metadata {
         }
         let mut entry = Entry::from_log(&entry)?;
         validate_reason(&entry.who, &entry.why)?;
-        validate(&entry.command)?;
+        self.check(&entry.command)?;
         entry.at = self.seams.now();
         let written = self.group.propose(entry.to_log()).await;
         written.map_err(from_raft)

@@ -1,6 +1,6 @@
 //! Nodes of the ring.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use ringtail_proto::{NodeId, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -90,16 +90,37 @@ impl NodeAddresses {
         ]
     }
 
-    /// The first address that both have.
+    /// True when both would be reached at the same place by their peers. The other addresses are for those outside: two
+    /// machines may well serve visitors on the loopback address of their own.
     #[must_use]
-    pub fn shared_with<'a>(&'a self, other: &Self) -> Option<&'a str> {
-        let others = other.named();
-        let is_taken = |mine: &str| others.iter().any(|(_, theirs)| *theirs == mine);
-        self.named()
-            .into_iter()
-            .map(|(_, address)| address)
-            .find(|address| !address.is_empty() && is_taken(address))
+    pub fn shares_peer_with(&self, other: &Self) -> bool {
+        !self.peer.is_empty() && self.peer == other.peer
     }
+
+    /// How far off another node may stand to reach this one.
+    #[must_use]
+    pub fn peer_reach(&self) -> PeerReach {
+        let Ok(address) = self.peer.parse::<SocketAddr>() else {
+            // Names are for the machines to resolve, and one that has said nothing yet will.
+            return PeerReach::Anywhere;
+        };
+        match address.ip() {
+            ip if ip.is_unspecified() => PeerReach::Nowhere,
+            ip if ip.is_loopback() => PeerReach::SameMachine,
+            _ => PeerReach::Anywhere,
+        }
+    }
+}
+
+/// Who reaches an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerReach {
+    /// Nobody: it says where to listen, not where to call.
+    Nowhere,
+    /// Nodes on the same machine.
+    SameMachine,
+    /// Whoever has a way there.
+    Anywhere,
 }
 
 /// Stored forms from before nodes had peers.

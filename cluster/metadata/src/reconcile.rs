@@ -21,4 +21,5 @@ pub use observed::Observed;
 pub(crate) use plan::METADATA_VOTERS_MAX;
 pub use plan::{PlanOptions, ReconcilePlan, plan};
 pub use reconciler::{Reconciler, ReconcilerOptions};
+pub use ringtail_ring::replication_factor;
 pub use step::{Step, StepOptions, next_step};

@@ -254,23 +254,10 @@ fn nobody_takes_the_address_of_another_node() {
     refused(
         &mut replica,
         &[
-            (join(2, 9, 1, 2), "address 10.0.0.2:8080 belongs to node 2"),
-            (describe(1, 2, 1), "address 10.0.0.2:8080 belongs to node 2"),
+            (join(2, 9, 1, 2), "address 10.0.0.2:7000 belongs to node 2"),
+            (describe(1, 2, 1), "address 10.0.0.2:7000 belongs to node 2"),
             (describe(3, 3, 1), "there is no node 3"),
         ],
-    );
-    // The port of one service is not free for another.
-    let mut crossed = addresses(3);
-    crossed.peer = "10.0.0.1:8080".into();
-    let command = Command::DescribeNode {
-        node: NodeId(2),
-        addresses: crossed,
-        zone: String::new(),
-        feature_level: 1,
-    };
-    refused(
-        &mut replica,
-        &[(command, "address 10.0.0.1:8080 belongs to node 1")],
     );
     // A node may move, and where it was is free then, as is the place of one that left.
     replica.run(describe(2, 7, 1)).unwrap();
@@ -448,7 +435,9 @@ fn a_node_in_the_middle_of_a_move_is_missed_by_either_side() {
 #[test]
 fn impossible_replication_is_refused() {
     let mut replica = ring_of(3);
+    let raise = Command::RaiseFeatureGate { level: 1 };
     let replication = |replicas_max| Command::SetReplicationFactor { replicas_max };
+    replica.run(raise.clone()).unwrap();
     refused(
         &mut replica,
         &[(
@@ -461,6 +450,7 @@ fn impossible_replication_is_refused() {
         assert_eq!(replica.directory().replicas_max(), usize::from(replicas));
     }
     let mut replica = ring_of(5);
+    replica.run(raise).unwrap();
     replica.run(replication(5)).unwrap();
     replica.run(move_group(1, &[5, 4, 3, 2, 1])).unwrap();
     refused(
@@ -588,4 +578,116 @@ fn nothing_of_a_ring_is_there_before_it_is_made() {
     }
     assert!(replica.directory().placement().is_empty());
     assert!(replica.run(move_group(0, &[1])).is_err());
+}
+
+fn addresses_with(node: u64, peer: &str) -> NodeAddresses {
+    NodeAddresses {
+        peer: peer.to_owned(),
+        ..addresses(node)
+    }
+}
+
+fn describe_at(node: u64, addresses: NodeAddresses) -> Command {
+    Command::DescribeNode {
+        node: NodeId(node),
+        addresses,
+        zone: String::new(),
+        feature_level: 1,
+    }
+}
+
+#[test]
+fn only_where_peers_call_has_to_be_a_place_of_its_own() {
+    let mut replica = ring_of(2);
+    // Both serve visitors on the loopback address of their own machine, as a node does when nobody says otherwise.
+    for node in 1..=2 {
+        let local = NodeAddresses {
+            http: "127.0.0.1:8080".into(),
+            grpc: "127.0.0.1:7001".into(),
+            peer: format!("10.0.0.{node}:7000"),
+        };
+        replica.run(describe_at(node, local)).unwrap();
+    }
+    refused(
+        &mut replica,
+        &[(
+            describe_at(2, addresses_with(2, "10.0.0.1:7000")),
+            "address 10.0.0.1:7000 belongs to node 1",
+        )],
+    );
+}
+
+#[test]
+fn a_node_that_nobody_can_call_is_alone() {
+    let mut replica = ring_of_one();
+    let everywhere = describe_at(1, addresses_with(1, "0.0.0.0:7000"));
+    replica.run(everywhere.clone()).unwrap();
+    replica.run(token(1, HOUR)).unwrap();
+    let reason = "peer address 0.0.0.0:7000 tells no other node where to call: that node needs peer_advertised";
+    refused(&mut replica, &[(join(1, 1, 1, 2), reason)]);
+    replica.run(describe_at(1, addresses(1))).unwrap();
+    replica.run(join(1, 1, 1, 2)).unwrap();
+    let nowhere = describe_at(2, addresses_with(2, "[::]:7000"));
+    let other =
+        "peer address [::]:7000 tells no other node where to call: that node needs peer_advertised";
+    refused(&mut replica, &[(nowhere, other), (everywhere, reason)]);
+}
+
+#[test]
+fn a_node_that_lost_the_answer_may_come_back_from_elsewhere() {
+    let mut replica = ring_of_one();
+    replica.run(token(1, HOUR)).unwrap();
+    replica.run(join(1, 1, 7, 2)).unwrap();
+    let again = replica.run(join(1, 1, 7, 9));
+    assert_eq!(again, Ok(Outcome::Node(NodeId(2))));
+    let node = replica.directory().node(NodeId(2)).unwrap();
+    assert_eq!(node.addresses, addresses(9));
+    assert_eq!(node.state, NodeState::Joining);
+    // Not to the place of another one, and not with another attempt.
+    refused(
+        &mut replica,
+        &[
+            (join(1, 1, 7, 1), "address 10.0.0.1:7000 belongs to node 1"),
+            (join(1, 1, 8, 9), "join token 1 was used by node 2"),
+        ],
+    );
+}
+
+#[test]
+fn nodes_that_left_or_were_forgotten_may_not_call() {
+    let replica = {
+        let mut replica = ring_of(3);
+        replica.run(set(3, NodeState::Left)).unwrap();
+        replica
+    };
+    let directory = replica.directory();
+    let may_call: Vec<bool> = (1..=5)
+        .map(|node| directory.may_call(NodeId(node)))
+        .collect();
+    // Of the fourth and fifth this replica may not have heard yet.
+    assert_eq!(may_call, [true, true, false, true, true]);
+}
+
+#[test]
+fn a_command_waits_until_every_binary_knows_it() {
+    let mut replica = ring_of(2);
+    let newer = Command::SetReplicationFactor { replicas_max: 1 };
+    replica.run(describe(2, 2, 0)).unwrap();
+    let reason =
+        "the command needs feature level 1 on all nodes, the ring is at 0: upgrade all nodes first";
+    refused(
+        &mut replica,
+        &[
+            (newer.clone(), reason),
+            (
+                Command::RaiseFeatureGate { level: 1 },
+                "node 2 knows features up to 0 only",
+            ),
+        ],
+    );
+    replica.run(describe(2, 2, 1)).unwrap();
+    // That all know it is not enough: an older one could still come back.
+    refused(&mut replica, &[(newer.clone(), reason)]);
+    replica.run(Command::RaiseFeatureGate { level: 1 }).unwrap();
+    replica.run(newer).unwrap();
 }

@@ -83,7 +83,7 @@ impl<M: SiteMachine> StoreSink<M> {
         self.write(rows).await?;
         self.received_bytes
             .fetch_add(bytes as u64, Ordering::Relaxed);
-        metrics::counter!("ringtail_partition_snapshot_received_bytes_total")
+        metrics::counter!("ringtail_replicate_snapshot_received_bytes_total")
             .increment(bytes as u64);
         Ok(())
     }

@@ -84,7 +84,7 @@ impl SnapshotSource for StoreSource {
         let bytes = rows.iter().map(|(key, value)| key.len() + value.len());
         let bytes = bytes.sum::<usize>() as u64;
         self.pause = self.node.pace.spend(self.clock.monotonic_ms(), bytes);
-        metrics::counter!("ringtail_partition_snapshot_sent_bytes_total").increment(bytes);
+        metrics::counter!("ringtail_replicate_snapshot_sent_bytes_total").increment(bytes);
         Ok(Some(SnapshotPart { rows }))
     }
 }

@@ -259,6 +259,14 @@ impl NodeCredentials {
         &self.authority
     }
 
+    /// From when on other nodes refuse this node, unless it has another certificate by then: a start in the second half
+    /// of a certificate's life makes one. Seconds since the Unix epoch.
+    #[must_use]
+    pub fn expires_unix_seconds(&self) -> i64 {
+        let parsed = x509_parser::parse_x509_certificate(&self.own.certificate);
+        parsed.map_or(0, |(_, parsed)| parsed.validity().not_after.timestamp())
+    }
+
     /// This node's certificate and the authority's.
     pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
         vec![

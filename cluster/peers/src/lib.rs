@@ -9,9 +9,11 @@
 //!
 //! Promises:
 //! - Nobody without a certificate of this ring is heard, except by the one service that admits new nodes.
+//! - Whoever connects and says nothing keeps nobody else out.
 //! - A node is called by its id: whoever answers at its address with another certificate is not connected to.
 
 mod error;
+mod handshakes;
 mod identity;
 mod listener;
 mod peer_stream;
@@ -22,4 +24,4 @@ pub use error::PeerError;
 pub use identity::{NodeCredentials, PeerIdentity, RingAuthority};
 pub use listener::{PeerListener, caller};
 pub use peer_stream::{PeerInfo, PeerStream};
-pub use peers::{PeerState, Peers, admission_channel};
+pub use peers::{PeerState, Peers, admission_channel, connect_raw};

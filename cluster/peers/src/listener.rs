@@ -14,12 +14,19 @@ use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Extensions, Request, Status};
 
-use crate::{NodeCredentials, PeerError, PeerInfo, PeerStream, error::certificate, tls};
+use crate::{
+    NodeCredentials, PeerError, PeerInfo, PeerStream,
+    error::certificate,
+    handshakes::{Handshakes, Place},
+    peer_stream::Stay,
+    tls,
+};
 
 /// Time for a handshake.
 const HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(5);
-/// Handshakes at once.
-const HANDSHAKES_MAX: usize = 64;
+/// Connections without a certificate at once; each serves to join, and no longer than that takes.
+const STRANGERS_MAX: usize = 16;
+const STRANGER_LASTING_MAX: Duration = Duration::from_secs(60);
 /// Connections that wait for the server.
 const CONNECTIONS_WAITING_MAX: usize = 64;
 /// Pause after the system could not give a connection, e.g. for want of files.
@@ -49,7 +56,11 @@ impl PeerListener {
             listening,
             acceptor: TlsAcceptor::from(tls::server(credentials)?),
             cluster: credentials.identity().cluster,
+            strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
         };
+        // A series that begins with its first failure hides it.
+        metrics::counter!("ringtail_replicate_connections_refused_total").increment(0);
+        metrics::counter!("ringtail_replicate_handshakes_given_up_total").increment(0);
         let (accepted, streams) = mpsc::channel(CONNECTIONS_WAITING_MAX);
         let task = tokio::spawn(accept(listener, Arc::new(door), accepted));
         let accepting = Accepting {
@@ -111,6 +122,7 @@ struct Door {
     listening: watch::Receiver<()>,
     acceptor: TlsAcceptor,
     cluster: u128,
+    strangers: Arc<Semaphore>,
 }
 
 async fn accept(
@@ -118,36 +130,49 @@ async fn accept(
     door: Arc<Door>,
     accepted: mpsc::Sender<io::Result<PeerStream>>,
 ) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    while let Ok(permit) = handshakes.clone().acquire_owned().await {
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
+    let handshakes = Arc::new(Handshakes::default());
+    loop {
+        let (socket, from) = match listener.accept().await {
+            Ok(connection) => connection,
             Err(error) => {
                 tracing::warn!(%error, "no connection from a peer");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let (door, accepted) = (door.clone(), accepted.clone());
-        tokio::spawn(async move {
-            match door.let_in(socket).await {
-                // The server has gone when nobody takes it.
-                Ok(stream) => drop(accepted.send(Ok(stream)).await),
-                Err(reason) => {
-                    metrics::counter!("ringtail_peer_connections_refused_total").increment(1);
-                    tracing::warn!(reason, "connection refused");
-                }
-            }
-            drop(permit);
-        });
+        let place = handshakes.place();
+        let number = place.number();
+        let letting_in = let_in(Arc::clone(&door), socket, place, accepted.clone());
+        let task = tokio::spawn(letting_in).abort_handle();
+        handshakes.begin(number, from.ip(), task);
+    }
+}
+
+async fn let_in(
+    door: Arc<Door>,
+    socket: TcpStream,
+    place: Place,
+    accepted: mpsc::Sender<io::Result<PeerStream>>,
+) {
+    let let_in = door.let_in(socket).await;
+    drop(place);
+    match let_in {
+        // The server has gone when nobody takes it.
+        Ok(stream) => drop(accepted.send(Ok(stream)).await),
+        Err(reason) => {
+            metrics::counter!("ringtail_replicate_connections_refused_total").increment(1);
+            tracing::warn!(reason, "connection refused");
+        }
     }
 }
 
 impl Door {
     async fn let_in(&self, socket: TcpStream) -> Result<PeerStream, String> {
-        let from = socket
-            .peer_addr()
-            .map_or("?".to_owned(), |address| address.to_string());
+        let addresses = (socket.peer_addr(), socket.local_addr());
+        let (from, at) = match addresses {
+            (Ok(from), Ok(at)) => (from, at),
+            (Err(error), _) | (_, Err(error)) => return Err(error.to_string()),
+        };
         socket
             .set_nodelay(true)
             .map_err(|error| error.to_string())?;
@@ -170,7 +195,17 @@ impl Door {
                 Some(identity)
             }
         };
-        let info = PeerInfo { identity };
-        Ok(PeerStream::new(stream, info, self.listening.clone()))
+        let stay = match identity {
+            Some(_) => Stay::with(self.listening.clone()),
+            None => {
+                let permit = Arc::clone(&self.strangers).try_acquire_owned();
+                let permit = permit.map_err(|_| {
+                    format!("{from}: {STRANGERS_MAX} connections without a certificate are open")
+                })?;
+                Stay::with(self.listening.clone()).no_longer_than(STRANGER_LASTING_MAX, permit)
+            }
+        };
+        let info = PeerInfo { identity, from, at };
+        Ok(PeerStream::new(stream, info, stay))
     }
 }

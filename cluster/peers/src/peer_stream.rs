@@ -2,14 +2,17 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::watch,
+    sync::{OwnedSemaphorePermit, watch},
+    time::sleep,
 };
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
@@ -21,27 +24,54 @@ use crate::PeerIdentity;
 pub struct PeerInfo {
     /// The node that its certificate names; none of somebody who wants to become one.
     pub identity: Option<PeerIdentity>,
+    /// Where it calls from.
+    pub from: SocketAddr,
+    /// Where it called.
+    pub at: SocketAddr,
+}
+
+impl PeerInfo {
+    /// True when the other end is on another machine, as far as addresses tell.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        !self.from.ip().is_loopback() && self.from.ip() != self.at.ip()
+    }
+}
+
+/// How long a connection may stay.
+pub(crate) struct Stay(Pin<Box<dyn Future<Output = &'static str> + Send>>);
+
+impl Stay {
+    /// As long as the listener.
+    pub(crate) fn with(mut listener: watch::Receiver<()>) -> Self {
+        Self(Box::pin(async move {
+            while listener.changed().await.is_ok() {}
+            "the listener has ended"
+        }))
+    }
+
+    /// And no longer than this, with a permit that is given back then.
+    pub(crate) fn no_longer_than(self, longest: Duration, permit: OwnedSemaphorePermit) -> Self {
+        Self(Box::pin(async move {
+            let _permit = permit;
+            tokio::select! {
+                end = self.0 => end,
+                () = sleep(longest) => "a connection without a certificate was open for too long",
+            }
+        }))
+    }
 }
 
 /// A connection whose other end is known. It ends with its listener: streams between nodes have no end of their own.
 pub struct PeerStream {
     stream: TlsStream<TcpStream>,
     info: PeerInfo,
-    listener_gone: Pin<Box<dyn Future<Output = ()> + Send>>,
+    stay: Stay,
 }
 
 impl PeerStream {
-    pub(crate) fn new(
-        stream: TlsStream<TcpStream>,
-        info: PeerInfo,
-        mut listener: watch::Receiver<()>,
-    ) -> Self {
-        let listener_gone = Box::pin(async move { while listener.changed().await.is_ok() {} });
-        Self {
-            stream,
-            info,
-            listener_gone,
-        }
+    pub(crate) fn new(stream: TlsStream<TcpStream>, info: PeerInfo, stay: Stay) -> Self {
+        Self { stream, info, stay }
     }
 }
 
@@ -59,8 +89,7 @@ impl AsyncRead for PeerStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.listener_gone.as_mut().poll(context).is_ready() {
-            let text = "the listener has ended";
+        if let Poll::Ready(text) = self.stay.0.as_mut().poll(context) {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, text)));
         }
         Pin::new(&mut self.stream).poll_read(context, buffer)

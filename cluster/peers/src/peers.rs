@@ -11,6 +11,7 @@ use parking_lot::RwLock;
 use ringtail_proto::NodeId;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::watch,
     time::{Instant, timeout},
@@ -166,14 +167,19 @@ struct Link {
 }
 
 impl Link {
-    fn note(&self, is_reached: bool) {
-        let (state, since) = match is_reached {
-            true => (PeerState::Reached, Some(Instant::now())),
-            false => (PeerState::Unreachable, None),
+    fn note(&self, address: &str, error: Option<&std::io::Error>) {
+        let (state, since) = match error {
+            None => (PeerState::Reached, Some(Instant::now())),
+            Some(_) => (PeerState::Unreachable, None),
         };
         self.reached_since.send_replace(since);
-        self.state
+        let is_news = self
+            .state
             .send_if_modified(|known| std::mem::replace(known, state) != state);
+        if let (true, Some(error)) = (is_news, error) {
+            let node = self.name.to_str();
+            tracing::warn!(%node, address, %error, "a node cannot be reached");
+        }
     }
 }
 
@@ -183,7 +189,7 @@ fn channel(link: Arc<Link>) -> Channel {
         async move {
             let address = link.address.borrow().clone();
             let connected = connect(&link.connector, link.name.clone(), &address).await;
-            link.note(connected.is_ok());
+            link.note(&address, connected.as_ref().err());
             connected.map(TokioIo::new)
         }
     });
@@ -235,6 +241,26 @@ pub async fn admission_channel(address: &str, fingerprint: [u8; 32]) -> Result<C
         .map_err(|error| PeerError::Address {
             address: address.to_owned(),
             reason: causes(&error),
+        })
+}
+
+/// A connection to a node as its peers make it, without anything said on it yet: what a peer may say, however wrong, is
+/// tested with it.
+///
+/// # Errors
+/// When the certificates cannot be used, or either end refuses the other.
+pub async fn connect_raw(
+    credentials: &NodeCredentials,
+    node: NodeId,
+    address: &str,
+) -> Result<impl AsyncRead + AsyncWrite + Unpin, PeerError> {
+    let connector = TlsConnector::from(tls::client(credentials)?);
+    let name = tls::name_of(credentials.identity().cluster, node)?;
+    connect(&connector, name, address)
+        .await
+        .map_err(|error| PeerError::Address {
+            address: address.to_owned(),
+            reason: error.to_string(),
         })
 }
 

@@ -263,3 +263,54 @@ fn keys_are_readable_by_their_owner_alone() {
         assert_eq!(file.permissions().mode() & 0o777, 0o600, "{name}");
     }
 }
+
+#[tokio::test]
+async fn silent_connections_keep_no_node_out() {
+    let authority = RingAuthority::create(CLUSTER).unwrap();
+    let second = NodeCredentials::issue(identity(2), share(&authority)).unwrap();
+    let running = serve(&NodeCredentials::issue(identity(1), authority).unwrap());
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(
+            tokio::net::TcpStream::connect(&running.address)
+                .await
+                .unwrap(),
+        );
+    }
+    assert_eq!(
+        who_am_i(&knowing(&second, 1, &running.address), 1)
+            .await
+            .unwrap(),
+        2
+    );
+    // The oldest of them have given way.
+    let mut rest = Vec::new();
+    let oldest = silent.first_mut().unwrap();
+    drop(tokio::io::AsyncReadExt::read_to_end(oldest, &mut rest).await);
+    assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn only_so_many_strangers_are_connected_at_once() {
+    let authority = RingAuthority::create(CLUSTER).unwrap();
+    let fingerprint = authority.fingerprint();
+    let second = NodeCredentials::issue(identity(2), share(&authority)).unwrap();
+    let running = serve(&NodeCredentials::issue(identity(1), authority).unwrap());
+    let mut connected = Vec::new();
+    for _ in 0..40 {
+        let Ok(channel) = admission_channel(&running.address, fingerprint).await else {
+            continue;
+        };
+        let mut client = HealthClient::new(channel);
+        if client.watch(HealthCheckRequest::default()).await.is_ok() {
+            connected.push(client);
+        }
+    }
+    assert_eq!(connected.len(), 16);
+    assert_eq!(
+        who_am_i(&knowing(&second, 1, &running.address), 1)
+            .await
+            .unwrap(),
+        2
+    );
+}

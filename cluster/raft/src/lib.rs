@@ -18,6 +18,7 @@ mod applied_state;
 mod contact;
 mod convert;
 mod error;
+mod failure;
 mod group;
 mod heartbeat;
 mod leadership;

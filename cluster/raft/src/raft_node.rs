@@ -14,6 +14,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use crate::applied_state::AppliedState;
 use crate::convert;
 use crate::error::RaftError;
+use crate::failure::{self, Failure};
 use crate::group::Group;
 use crate::heartbeat;
 use crate::log_store::LogStore;
@@ -35,6 +36,7 @@ pub struct RaftNode {
     proposal_bytes: Arc<Semaphore>,
     tasks: Vec<JoinHandle<()>>,
     stopped: watch::Sender<bool>,
+    failure: Failure,
 }
 
 /// What the groups need to have members on other nodes.
@@ -84,6 +86,7 @@ impl RaftNode {
             links,
             staging: peering.staging,
             stopped: watch::Sender::new(false),
+            failure: Arc::default(),
         })
     }
 
@@ -141,6 +144,12 @@ impl RaftNode {
         let opened = self.open_reserved(group, machine).await?;
         self.groups.lock().insert(group, Some(opened.clone()));
         reservation.is_used = true;
+        tokio::spawn(failure::watch(
+            opened.clone(),
+            self.groups.clone(),
+            self.stopped.subscribe(),
+            self.failure.clone(),
+        ));
         Ok(opened)
     }
 
@@ -192,6 +201,20 @@ impl RaftNode {
     #[must_use]
     pub fn groups(&self) -> Vec<Group> {
         open_groups(&self.groups)
+    }
+
+    /// Resolves when a group has ended that nobody closed: this node is no good member of it any more, and only a restart
+    /// helps. While all is well it never does.
+    pub async fn failed(&self) -> RaftError {
+        let mut failure = self.failure.subscribe();
+        loop {
+            if let Some(error) = failure.borrow_and_update().clone() {
+                return error;
+            }
+            if failure.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// The log that the groups share.

@@ -59,6 +59,8 @@ enum Command {
     Remove(Remote<ring::Remove>),
     /// Show where groups would move.
     Rebalance(Remote<ring::Rebalance>),
+    /// Set how many replicas a group has at most.
+    Replicas(Remote<ring::Replicas>),
 }
 
 #[derive(Args)]
@@ -155,6 +157,7 @@ impl Command {
             Self::Drain(command) => command.run(ring::drain),
             Self::Remove(command) => command.run(ring::remove),
             Self::Rebalance(command) => command.run(ring::rebalance),
+            Self::Replicas(command) => command.run(ring::replicas),
         }
     }
 }
@@ -176,6 +179,7 @@ impl ServeArguments {
                 address,
                 token,
                 zone: config.zone.clone(),
+                feature_level: crate::ring::FEATURE_LEVEL.min(config.feature_level_max),
             });
         crate::serve::serve(config, join)
     }

@@ -24,6 +24,9 @@ pub(crate) struct Config {
     pub peer_address: SocketAddr,
     /// Where the other nodes reach this one, `host:port`; default: the peer address.
     pub peer_advertised: String,
+    /// The newest feature level that this node admits to know; below the binary's own it holds the ring back, so that an
+    /// older binary may still return. Default: whatever the binary knows.
+    pub feature_level_max: u32,
     /// Where the node stands; replicas of a group avoid sharing a zone.
     pub zone: String,
     /// Networks (CIDR) whose `X-Forwarded-For` is believed.
@@ -54,6 +57,7 @@ impl Default for Config {
             grpc_address: SocketAddr::from(([127, 0, 0, 1], 7001)),
             peer_address: SocketAddr::from(([127, 0, 0, 1], 7000)),
             peer_advertised: String::new(),
+            feature_level_max: u32::MAX,
             zone: String::new(),
             trusted_proxies: Vec::new(),
             partitions: 16,
@@ -119,6 +123,7 @@ impl Config {
             "grpc_address",
             "peer_address",
             "peer_advertised",
+            "feature_level_max",
             "zone",
             "trusted_proxies",
             "partitions",

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     disk_watch,
-    ring::{Hosting, PeerHealth, follow_addresses},
+    ring::{Hosting, PeerHealth, follow_addresses, measure_groups},
     wiring::Node,
 };
 
@@ -54,6 +54,7 @@ fn ring_duties(node: &Node) -> (Vec<JoinHandle<()>>, Vec<AbortHandle>) {
     let health: Arc<dyn NodeHealth> = Arc::new(PeerHealth {
         node: node.identity.node,
         peers: node.peers.clone(),
+        clocks: Arc::clone(&node.clocks),
     });
     let hosting = Hosting {
         node: node.identity.node,
@@ -89,6 +90,8 @@ fn ring_duties(node: &Node) -> (Vec<JoinHandle<()>>, Vec<AbortHandle>) {
     let keepers = vec![keeper.abort_handle(), reconciler.abort_handle()];
     let mut duties = vec![
         tokio::spawn(addresses),
+        tokio::spawn(Arc::clone(&node.clocks).measure(node.peers.clone())),
+        tokio::spawn(measure_groups(Arc::clone(&node.raft))),
         tokio::spawn(hosting.run()),
         keeper,
         reconciler,

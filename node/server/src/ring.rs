@@ -2,27 +2,42 @@
 
 mod addresses;
 mod admission;
+mod clocks;
 mod credentials;
+mod founding;
+mod gauges;
 mod handover;
 mod health;
 mod hosting;
 mod join;
 mod leadership;
+mod learning;
+mod look_service;
+mod members;
 mod peer_server;
+mod refusals;
 mod ring_service;
 mod salts;
+mod survey;
 
-pub(crate) use addresses::follow_addresses;
+pub(crate) use addresses::{check_advertised, follow_addresses};
 pub(crate) use admission::Admission;
+pub(crate) use clocks::Clocks;
 pub(crate) use credentials::{credentials, fingerprint};
+pub(crate) use founding::found;
+pub(crate) use gauges::measure_groups;
 pub(crate) use handover::Handover;
 pub(crate) use health::PeerHealth;
 pub(crate) use hosting::{Hosting, hosted_by, log_of, never_moved};
 pub(crate) use join::{JoinOptions, join};
 pub(crate) use leadership::RouteLeadership;
-pub(crate) use peer_server::{PeerServer, for_nodes};
+pub(crate) use learning::learn;
+pub(crate) use look_service::LookService;
+pub(crate) use members::Members;
+pub(crate) use peer_server::PeerServer;
 pub(crate) use ring_service::RingService;
 pub(crate) use salts::SaltsFollower;
+pub(crate) use survey::{Survey, Surveyor};
 
 /// What this binary knows of the ring's features; a ring uses what all of its nodes know.
 pub(crate) const FEATURE_LEVEL: u32 = 1;

@@ -100,7 +100,10 @@ async fn claim(
     addresses: &Addresses,
 ) -> Result<DataDirectory, ExitError> {
     let claimed = match (unclaimed.identity()?, join) {
-        (None, Some(options)) => ring::join(unclaimed, &options, addresses).await?,
+        (None, Some(options)) => {
+            ring::check_advertised(&addresses.peer)?;
+            ring::join(unclaimed, &options, addresses).await?
+        }
         (Some(identity), Some(_)) => {
             tracing::info!(node = %identity.node, "a node of a ring already, the join token is left alone");
             unclaimed
@@ -129,9 +132,9 @@ async fn serve_until_failed(
     Err(failed(node, node.failed().await))
 }
 
-fn failed(node: &Node, failure: String) -> ExitError {
+fn failed(node: &Node, failure: ExitError) -> ExitError {
     node.health.advance(NodeState::Failed);
-    ExitError::new(Exit::Disk, failure)
+    failure
 }
 
 /// The signals that end a node in order.

@@ -15,5 +15,5 @@ pub(crate) use documents::{GoalDocument, KeyDocument, SiteDocument, Time, time_t
 pub(crate) use imports::{ImportChunk, Imports};
 pub(crate) use lookup::Lookup;
 pub(crate) use reports::{Question, Reports};
-pub(crate) use ring::{NewJoinToken, Ring};
+pub(crate) use ring::{NewJoinToken, Ring, RingChange};
 pub(crate) use status::Status;

@@ -8,12 +8,12 @@ use ringtail_checkpoint::{CheckpointStore, DiskFreeSpace, EmbeddedOptions, Embed
 use ringtail_gateway::{CollectorService, Gateway, GatewaySettings, Salts};
 use ringtail_log::{LocalDisk, LogOptions, SegmentLog};
 use ringtail_metadata::{
-    Actor, ClusterId, Command, Description, Limits, METADATA_GROUP, Metadata, MetadataMachine,
-    NewKey, NodeAddresses, RingLink, Scope, Seams, Secret,
+    Actor, ClusterId, Description, METADATA_GROUP, Metadata, MetadataMachine, NewKey,
+    NodeAddresses, RingLink, Scope, Seams, Secret,
 };
 use ringtail_partition::{ArbiterSpawner, LogSource, PartitionOptions};
-use ringtail_peers::{NodeCredentials, Peers, caller};
-use ringtail_proto::{UnixMillis, wire::v1::collector_server::CollectorServer};
+use ringtail_peers::{Peers, caller};
+use ringtail_proto::{NodeId, UnixMillis, wire::v1::collector_server::CollectorServer};
 use ringtail_raft::{Channels, Group, Peering, RaftNode, RaftOptions, Staging};
 use ringtail_router::{
     Clock, EventsService, GroupRoute, PeerNodes, Router, RouterOptions, RouterSeams, Spawning,
@@ -34,7 +34,10 @@ use crate::{
     http::HealthView,
     log_source::SharedLog,
     reading::{LocalReplicas, PeerReplicas, QueriesService},
-    ring::{self, Admission, PeerServer, RingService, RouteLeadership, SaltsFollower, for_nodes},
+    ring::{
+        self, Admission, Clocks, LookService, Members, PeerServer, RingService, RouteLeadership,
+        SaltsFollower, Surveyor,
+    },
     services::{Access, Admin, Imports, Lookup, Reports, Ring, Status},
     settings_pusher::SettingsPusher,
 };
@@ -67,6 +70,7 @@ pub(crate) struct Node {
     /// Those that move groups and leaders about.
     pub(crate) keepers: Vec<AbortHandle>,
     pub(crate) peers: Peers,
+    pub(crate) clocks: Arc<Clocks>,
     pub(crate) salts: Arc<Salts>,
     pub(crate) ring: Ring,
     pub(crate) description: Description,
@@ -94,11 +98,23 @@ impl Node {
         let store = open_store(data)?;
         let raft = start_raft(data, &peers)?;
         let metadata = open_metadata(&raft, &store, &peers, &clock).await?;
+        let metadata = metadata.with_first_guesses(peers.nodes());
+        let members = Members::new(metadata.directory());
         let description = description(config, addresses);
         if identity.node == FOUNDER {
-            found(config, data, &raft, &metadata, &description, &actor).await?;
+            let partitions = config.partitions;
+            ring::found(identity, partitions, &raft, &metadata, &description, &actor).await?;
         }
-        learn(&raft, &metadata, &credentials, peer).await?;
+        ring::learn(
+            identity.node,
+            &raft,
+            &metadata,
+            &credentials,
+            peer,
+            &description,
+        )
+        .await?;
+        check_address(&metadata, identity.node, &description)?;
         check_cluster(data, &metadata)?;
         let directory = metadata.directory();
         let log_source: Arc<dyn LogSource> = Arc::new(SharedLog(Arc::clone(raft.log())));
@@ -164,21 +180,29 @@ impl Node {
             lookup: lookup.clone(),
             imports: imports.clone(),
         };
-        let routes = Routes::new(for_nodes(raft.service()))
-            .add_service(Admission::server(
-                metadata.clone(),
-                Arc::clone(&credentials),
-            ))
-            .add_service(for_nodes(RingService::server(
-                metadata.clone(),
-                Arc::clone(&salts),
-            )))
-            .add_service(for_nodes(EventsService::server(
-                router.clone(),
-                Arc::new(caller),
-            )))
-            .add_service(for_nodes(queries.server()));
+        let look = LookService {
+            node: identity.node,
+            health: Arc::clone(health),
+            raft: Arc::clone(&raft),
+            clock: Arc::clone(&clock),
+        };
+        let clocks = Arc::new(Clocks::new(identity.node, Arc::clone(&clock)));
+        let admission = Admission::server(
+            metadata.clone(),
+            Arc::clone(&credentials),
+            Arc::clone(&clock),
+        );
+        let events = EventsService::server(router.clone(), Arc::new(caller));
+        let ring_service = RingService::server(metadata.clone(), Arc::clone(&salts));
+        let routes = Routes::new(members.only(raft.service()))
+            .add_service(admission)
+            .add_service(members.only(ring_service))
+            .add_service(members.only(look.clone().server()))
+            .add_service(members.only(events))
+            .add_service(members.only(queries.server()));
         let peer_server = PeerServer::start(peer, &credentials, routes)?;
+        metrics::gauge!("ringtail_replicate_certificate_expires_seconds")
+            .set(credentials.expires_unix_seconds() as f64);
         let free = Arc::new(DiskFreeSpace::new(data.path().to_owned()));
         let gate = router.gate();
         disk_watch::look(&*free, &gate, config.disk_reserve_bytes);
@@ -195,8 +219,14 @@ impl Node {
             ring: Ring {
                 access: access.clone(),
                 metadata: metadata.clone(),
-                raft: Arc::clone(&raft),
                 partitions: Arc::clone(&partitions),
+                surveyor: Surveyor {
+                    node: identity.node,
+                    metadata: metadata.clone(),
+                    peers: peers.clone(),
+                    own: look,
+                },
+                clocks: Arc::clone(&clocks),
                 fingerprint: ring::fingerprint(&credentials).into(),
             },
             status: Status {
@@ -219,6 +249,7 @@ impl Node {
             store,
             settings,
             peers,
+            clocks,
             salts,
             description,
             identity: data.identity.clone(),
@@ -318,10 +349,13 @@ impl Node {
     }
 
     /// Waits for a failure after which only a restart helps; says what failed. The log on disk has everything.
-    pub(crate) async fn failed(&self) -> String {
+    pub(crate) async fn failed(&self) -> ExitError {
         tokio::select! {
-            error = self.raft.log().failed() => error.to_string(),
-            failure = self.partitions.failed() => failure,
+            // The disk's failure makes the others.
+            biased;
+            error = self.raft.log().failed() => ExitError::new(Exit::Disk, error),
+            failure = self.partitions.failed() => ExitError::new(Exit::Disk, failure),
+            error = self.raft.failed() => ExitError::new(Exit::Failure, error),
         }
     }
 
@@ -377,59 +411,6 @@ async fn open_metadata(
     Ok(Metadata::new(group, machine, seams).with_link(link))
 }
 
-/// Makes the ring at the first start of its first node.
-async fn found(
-    config: &Config,
-    data: &DataDirectory,
-    raft: &RaftNode,
-    metadata: &Metadata,
-    description: &Description,
-    actor: &Actor,
-) -> Result<(), ExitError> {
-    let directory = metadata.directory();
-    if directory.cluster().is_some() && directory.node(FOUNDER).is_some() {
-        return Ok(());
-    }
-    let group = raft.group(METADATA_GROUP);
-    let group = group.ok_or_else(|| fail("the metadata's group is not open"))?;
-    group.initialize_single().await.map_err(fail)?;
-    group.ready().await.map_err(fail)?;
-    if directory.cluster().is_none() {
-        let init = Command::InitCluster {
-            cluster: ClusterId(data.identity.cluster.as_u128()),
-            groups: config.partitions,
-            limits: Limits::default(),
-        };
-        let made = metadata.execute(init, actor, "first start").await;
-        made.map_err(fail)?;
-    }
-    let register = Command::RegisterNode {
-        node: FOUNDER,
-        addresses: description.addresses.clone(),
-    };
-    let registered = metadata.execute(register, actor, "first start").await;
-    registered.map(drop).map_err(fail)
-}
-
-/// Waits until the ring has told a node that joined it what the ring is.
-async fn learn(
-    raft: &RaftNode,
-    metadata: &Metadata,
-    credentials: &NodeCredentials,
-    peer: &TcpListener,
-) -> Result<(), ExitError> {
-    let directory = metadata.directory();
-    let mut changes = metadata.changes();
-    if directory.cluster().is_some() {
-        return Ok(());
-    }
-    let _server = PeerServer::start(peer, credentials, Routes::new(for_nodes(raft.service())))?;
-    while directory.cluster().is_none() {
-        changes.changed().await.map_err(fail)?;
-    }
-    Ok(())
-}
-
 /// Store and identity have to be of the same ring.
 fn check_cluster(data: &DataDirectory, metadata: &Metadata) -> Result<(), ExitError> {
     let cluster = ClusterId(data.identity.cluster.as_u128());
@@ -446,6 +427,22 @@ fn check_cluster(data: &DataDirectory, metadata: &Metadata) -> Result<(), ExitEr
     Err(ExitError::new(Exit::DataDirectory, message))
 }
 
+/// A node of several has to be found by the others.
+fn check_address(
+    metadata: &Metadata,
+    node: NodeId,
+    description: &Description,
+) -> Result<(), ExitError> {
+    let nodes = metadata.directory().nodes();
+    let has_others = nodes
+        .iter()
+        .any(|other| other.is_member() && other.id != node);
+    match has_others {
+        true => ring::check_advertised(&description.addresses.peer),
+        false => Ok(()),
+    }
+}
+
 fn description(config: &Config, addresses: &Addresses) -> Description {
     Description {
         addresses: NodeAddresses {
@@ -454,7 +451,7 @@ fn description(config: &Config, addresses: &Addresses) -> Description {
             peer: addresses.peer.clone(),
         },
         zone: config.zone.clone(),
-        feature_level: ring::FEATURE_LEVEL,
+        feature_level: ring::FEATURE_LEVEL.min(config.feature_level_max),
     }
 }
 

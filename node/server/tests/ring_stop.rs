@@ -116,7 +116,7 @@ async fn visit(nodes: mpsc::Receiver<Vec<String>>, token: String, is_over: Arc<A
     number
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_refuses_no_event_and_loses_none() {
     let (mut nodes, token) = ring_of_three().await;
     let is_over = Arc::new(AtomicBool::new(false));

@@ -213,7 +213,7 @@ impl Keeper {
             if let Some(error) = &failure {
                 tracing::warn!(group = %id, %error, "keeper: the step failed");
             }
-            metrics::counter!("ringtail_keeper_steps_total").increment(1);
+            metrics::counter!("ringtail_replicate_keeper_steps_total").increment(1);
             Done {
                 is_transfer,
                 has_failed: failure.is_some(),

@@ -96,6 +96,7 @@ impl Reconciler {
         if !self.is_calm() {
             return Ok(());
         }
+        self.raise_gate().await?;
         let plan = Self::plan(&self.metadata, self.options.plan);
         self.log(&plan);
         for change in plan.next {
@@ -124,6 +125,18 @@ impl Reconciler {
         Ok(())
     }
 
+    /// What all binaries know is used from now on; older ones are kept out.
+    async fn raise_gate(&self) -> Result<(), MetadataError> {
+        let directory = self.metadata.directory();
+        let level = directory.feature_level();
+        if level <= directory.feature_gate() {
+            return Ok(());
+        }
+        let command = Command::RaiseFeatureGate { level };
+        let raised = self.metadata.execute(command, &self.actor, "all know it");
+        raised.await.map(drop)
+    }
+
     fn is_calm(&mut self) -> bool {
         let nodes = self.metadata.directory().nodes();
         let active = nodes.iter().filter(|node| node.is_active());
@@ -145,8 +158,9 @@ impl Reconciler {
     }
 
     fn log(&mut self, plan: &ReconcilePlan) {
-        metrics::gauge!("ringtail_placement_moves_wanted").set(plan.all.moves.len() as f64);
-        metrics::gauge!("ringtail_placement_unsettled").set(plan.unsettled.len() as f64);
+        metrics::gauge!("ringtail_replicate_placement_moves_wanted")
+            .set(plan.all.moves.len() as f64);
+        metrics::gauge!("ringtail_replicate_placement_unsettled").set(plan.unsettled.len() as f64);
         let text = plan.to_string();
         if text != self.logged {
             tracing::info!(%plan, "placement");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     client::Client,
-    output::{Output, field},
+    output::{Output, field, remark},
 };
 use crate::exit::{Exit, ExitError};
 
@@ -40,6 +40,24 @@ pub(super) struct Rebalance {
     dry_run: bool,
 }
 
+#[derive(Args)]
+pub(super) struct Replicas {
+    /// 1, 3 or 5; a group has as many as there are nodes for, at most this.
+    count: u8,
+}
+
+pub(super) async fn replicas(
+    arguments: Replicas,
+    client: &Client,
+    output: Output,
+) -> Result<(), ExitError> {
+    let change = json!({"replicas_max": arguments.count});
+    let ring = client.patch("/api/v1/ring", &change).await?;
+    output.print(&ring, |ring| {
+        format!("replicas of a group: up to {}", field(ring, "replicas_max"))
+    })
+}
+
 /// Moves everything away from a node; it is safe to stop afterwards.
 pub(super) async fn drain(
     arguments: Drain,
@@ -48,6 +66,7 @@ pub(super) async fn drain(
 ) -> Result<(), ExitError> {
     let path = format!("/api/v1/ring/nodes/{}/drain", arguments.node);
     let mut node = client.post(&path, &json!({})).await?;
+    warn(&node);
     if !arguments.no_wait {
         node = until_empty(client, arguments.node, node).await?;
     }
@@ -91,6 +110,7 @@ pub(super) async fn remove(
     let (node, force) = (arguments.node, arguments.force);
     let path = format!("/api/v1/ring/nodes/{node}/remove?force={force}");
     let node = client.post(&path, &json!({})).await?;
+    warn(&node);
     output.print(&node, |node| {
         format!("node {}: {}", field(node, "id"), field(node, "state"))
     })
@@ -104,6 +124,14 @@ pub(super) async fn rebalance(
     let ring = client.get("/api/v1/ring").await?;
     let plan = ring.get("plan").cloned().unwrap_or_default();
     output.print(&plan, |plan| field(plan, "text"))
+}
+
+/// What the ring has to say about it goes beside the answer.
+fn warn(node: &Value) {
+    let warnings = node.get("warnings").and_then(Value::as_array);
+    for warning in warnings.into_iter().flatten().filter_map(Value::as_str) {
+        remark(&format!("warning: {warning}"));
+    }
 }
 
 fn number(document: &Value, name: &str) -> u64 {

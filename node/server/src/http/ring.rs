@@ -1,19 +1,20 @@
 //! `/api/v1/ring`.
 
-use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use actix_web::{HttpRequest, HttpResponse, get, patch, post, web};
 use ringtail_metadata::NodeState;
 use serde::Deserialize;
 
 use super::caller;
 use crate::{
     api_error::ApiError,
-    services::{NewJoinToken, Ring},
+    services::{NewJoinToken, Ring, RingChange},
 };
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(show)
         .service(hashes)
+        .service(change)
         .service(create_token)
         .service(drain)
         .service(activate)
@@ -23,7 +24,17 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 #[get("/api/v1/ring")]
 async fn show(ring: web::Data<Ring>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let caller = caller(&ring.access, &request)?;
-    Ok(HttpResponse::Ok().json(ring.document(&caller)?))
+    Ok(HttpResponse::Ok().json(ring.document(&caller).await?))
+}
+
+#[patch("/api/v1/ring")]
+async fn change(
+    ring: web::Data<Ring>,
+    request: HttpRequest,
+    change: web::Json<RingChange>,
+) -> Result<HttpResponse, ApiError> {
+    let caller = caller(&ring.access, &request)?;
+    Ok(HttpResponse::Ok().json(ring.change(&caller, &change).await?))
 }
 
 #[get("/api/v1/ring/hashes")]

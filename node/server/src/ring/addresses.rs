@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use ringtail_metadata::{Directory, Metadata};
+use ringtail_metadata::{Directory, Metadata, NodeAddresses, PeerReach};
 use ringtail_peers::{PeerState, Peers};
 use ringtail_proto::{
     NodeId,
@@ -11,6 +11,8 @@ use ringtail_proto::{
 };
 use ringtail_raft::RaftNode;
 use tokio::time::timeout;
+
+use crate::exit::{Exit, ExitError};
 
 /// How often a node that is not connected to is called, and how long it may take to answer.
 const CALL_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,6 +46,26 @@ pub(crate) fn addresses(directory: &Directory) -> BTreeMap<NodeId, String> {
         .filter(|node| !node.addresses.peer.is_empty())
         .map(|node| (node.id, node.addresses.peer.clone()))
         .collect()
+}
+
+/// What is wrong with a peer address that says only where to listen.
+pub(crate) fn unreachable_address(address: &str) -> String {
+    format!(
+        "peer address {address} tells no other node where to call: set peer_advertised (RINGTAIL_PEER_ADVERTISED) to \
+         HOST:PORT as the others reach this one"
+    )
+}
+
+/// Refuses an address at which no other node would find this one.
+pub(crate) fn check_advertised(peer: &str) -> Result<(), ExitError> {
+    let addresses = NodeAddresses {
+        peer: peer.to_owned(),
+        ..NodeAddresses::default()
+    };
+    match addresses.peer_reach() {
+        PeerReach::Nowhere => Err(ExitError::new(Exit::Usage, unreachable_address(peer))),
+        PeerReach::SameMachine | PeerReach::Anywhere => Ok(()),
+    }
 }
 
 /// Only the connection counts, not what is answered.

@@ -1,11 +1,11 @@
 //! Lets new nodes into the ring: the only service for callers without a certificate.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use ringtail_metadata::{
-    Actor, Description, JoinAttempt, Metadata, MetadataError, NewNode, NodeAddresses,
+    Actor, Description, JoinAttempt, Metadata, MetadataError, NewNode, NodeAddresses, PeerReach,
 };
-use ringtail_peers::NodeCredentials;
+use ringtail_peers::{NodeCredentials, PeerInfo};
 use ringtail_proto::{
     ErrorKind,
     wire::peer::{
@@ -13,8 +13,11 @@ use ringtail_proto::{
         joining_server::{Joining, JoiningServer},
     },
 };
+use ringtail_router::Clock;
 use tokio::sync::Semaphore;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
+
+use super::refusals::Refusals;
 
 /// Largest request of a stranger.
 const REQUEST_BYTES_MAX: usize = 8 << 10;
@@ -25,48 +28,79 @@ const JOINS_MAX: usize = 4;
 pub(crate) struct Admission {
     metadata: Metadata,
     credentials: Arc<NodeCredentials>,
+    clock: Arc<dyn Clock>,
     joins: Semaphore,
+    refusals: Refusals,
 }
 
 impl Admission {
     pub(crate) fn server(
         metadata: Metadata,
         credentials: Arc<NodeCredentials>,
+        clock: Arc<dyn Clock>,
     ) -> JoiningServer<Self> {
+        // A series that begins with its first failure hides it.
+        metrics::counter!("ringtail_replicate_joins_refused_total").increment(0);
         let admission = Self {
             metadata,
             credentials,
+            clock,
             joins: Semaphore::new(JOINS_MAX),
+            refusals: Refusals::default(),
         };
         JoiningServer::new(admission).max_decoding_message_size(REQUEST_BYTES_MAX)
     }
-}
 
-#[tonic::async_trait]
-impl Joining for Admission {
-    async fn join(
+    /// What is refused here never reaches the log. A token that this node has not heard of may be news.
+    async fn check(&self, joiner: &NewNode, info: PeerInfo) -> Result<(), Status> {
+        let checked = match self.metadata.check_join(joiner) {
+            Err(MetadataError::UnknownJoinToken { .. }) => {
+                self.metadata.read_barrier().await.map_err(refusal)?;
+                self.metadata.check_join(joiner)
+            }
+            checked => checked,
+        };
+        checked.map_err(refusal)?;
+        self.check_distance(joiner, info)
+    }
+
+    /// Loopback addresses are good for nodes on one machine only.
+    fn check_distance(&self, joiner: &NewNode, info: PeerInfo) -> Result<(), Status> {
+        if !info.is_remote() {
+            return Ok(());
+        }
+        let nodes = self.metadata.directory().nodes();
+        let members = nodes.iter().filter(|node| node.is_member());
+        let others = members.map(|node| &node.addresses);
+        let unreachable = others
+            .chain([&joiner.description.addresses])
+            .find(|addresses| addresses.peer_reach() == PeerReach::SameMachine);
+        match unreachable {
+            None => Ok(()),
+            Some(addresses) => Err(Status::failed_precondition(format!(
+                "peer address {} is reached on its own machine only: start that node with --peer or peer_advertised \
+                 as the others reach it",
+                addresses.peer
+            ))),
+        }
+    }
+
+    async fn admit(
         &self,
-        request: Request<peer::JoinRequest>,
-    ) -> Result<Response<peer::JoinReply>, Status> {
-        let _permit = self
-            .joins
-            .try_acquire()
-            .map_err(|_| Status::unavailable("other nodes are joining"))?;
-        let joiner = new_node(request.into_inner())?;
+        request: peer::JoinRequest,
+        info: PeerInfo,
+    ) -> Result<peer::JoinReply, Status> {
+        let joiner = new_node(request)?;
+        self.check(&joiner, info).await?;
         let by = Actor::new(format!("join token {}", joiner.secret.token));
         let node = self.metadata.join(joiner, &by).await.map_err(refusal)?;
         tracing::info!(node = %node.id, peer = node.addresses.peer, "a node joins");
         let authority = self.credentials.authority();
         let nodes = self.metadata.directory().nodes();
         let nodes = nodes.iter().filter(|node| node.is_member());
-        Ok(Response::new(peer::JoinReply {
-            cluster: self
-                .credentials
-                .identity()
-                .cluster
-                .to_be_bytes()
-                .to_vec()
-                .into(),
+        let cluster = self.credentials.identity().cluster;
+        Ok(peer::JoinReply {
+            cluster: cluster.to_be_bytes().to_vec().into(),
             node: node.id.0,
             authority_certificate: authority.certificate().to_vec().into(),
             authority_key: authority.key().into(),
@@ -80,7 +114,41 @@ impl Joining for Admission {
                     }),
                 })
                 .collect(),
-        }))
+        })
+    }
+
+    fn note_refused(&self, from: IpAddr, status: &Status) {
+        metrics::counter!("ringtail_replicate_joins_refused_total").increment(1);
+        tracing::warn!(%from, reason = status.message(), "a node may not join");
+        // Whoever is told to come again does so.
+        if status.code() != Code::Unavailable {
+            self.refusals.note(from, self.clock.elapsed());
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Joining for Admission {
+    async fn join(
+        &self,
+        request: Request<peer::JoinRequest>,
+    ) -> Result<Response<peer::JoinReply>, Status> {
+        let info = request.extensions().get::<PeerInfo>().copied();
+        let info = info.ok_or_else(|| Status::internal("a connection without ends"))?;
+        let from = info.from.ip();
+        if self.refusals.is_shut_out(from, self.clock.elapsed()) {
+            metrics::counter!("ringtail_replicate_joins_refused_total").increment(1);
+            let text = "too many attempts to join were refused; wait a minute";
+            return Err(Status::resource_exhausted(text));
+        }
+        let _permit = self
+            .joins
+            .try_acquire()
+            .map_err(|_| Status::unavailable("other nodes are joining"))?;
+        let admitted = self.admit(request.into_inner(), info).await;
+        admitted
+            .map(Response::new)
+            .inspect_err(|status| self.note_refused(from, status))
     }
 }
 
@@ -111,8 +179,6 @@ fn new_node(request: peer::JoinRequest) -> Result<NewNode, Status> {
 }
 
 fn refusal(error: MetadataError) -> Status {
-    metrics::counter!("ringtail_ring_joins_refused_total").increment(1);
-    tracing::warn!(%error, "a node may not join");
     match error.kind() {
         ErrorKind::Unavailable | ErrorKind::InDoubt | ErrorKind::Overloaded => {
             Status::unavailable(error.to_string())

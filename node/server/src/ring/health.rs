@@ -1,15 +1,18 @@
 //! Which nodes can be reached from here, for keeper and reconciler.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ringtail_metadata::reconcile::NodeHealth;
 use ringtail_peers::Peers;
 use ringtail_proto::NodeId;
 
+use super::Clocks;
+
 /// What the connections tell of the other nodes.
 pub(crate) struct PeerHealth {
     pub(crate) node: NodeId,
     pub(crate) peers: Peers,
+    pub(crate) clocks: Arc<Clocks>,
 }
 
 impl NodeHealth for PeerHealth {
@@ -18,5 +21,9 @@ impl NodeHealth for PeerHealth {
             true => Some(Duration::MAX),
             false => self.peers.reached_for(node),
         }
+    }
+
+    fn may_lead(&self, node: NodeId) -> bool {
+        !self.clocks.is_off(node)
     }
 }

@@ -12,7 +12,6 @@ use tokio::time::sleep;
 use tonic::Code;
 use uuid::Uuid;
 
-use super::FEATURE_LEVEL;
 use crate::{
     data_directory::{Addresses, Identity, Unclaimed},
     exit::{Exit, ExitError},
@@ -33,6 +32,8 @@ pub(crate) struct JoinOptions {
     pub(crate) token: String,
     /// Where this node stands.
     pub(crate) zone: String,
+    /// What it knows of the ring's features.
+    pub(crate) feature_level: u32,
 }
 
 /// Spends the token and writes down who this node is: first the certificates, last the identity that makes them count.
@@ -59,7 +60,7 @@ pub(crate) async fn join(
         }),
         zone: options.zone.clone(),
         attempt: attempt(&directory)?.0.to_vec().into(),
-        feature_level: FEATURE_LEVEL,
+        feature_level: options.feature_level,
     };
     let reply = ask(&options.address, fingerprint, request).await?;
     let fail =

@@ -2,13 +2,9 @@
 
 use std::{net::TcpListener, time::Duration};
 
-use ringtail_peers::{NodeCredentials, PeerListener, caller};
+use ringtail_peers::{NodeCredentials, PeerListener};
 use tokio::task::JoinHandle;
-use tonic::{
-    Request, Status,
-    service::{Routes, interceptor::InterceptedService},
-    transport::Server,
-};
+use tonic::{service::Routes, transport::Server};
 
 use crate::exit::{Exit, ExitError};
 
@@ -21,17 +17,6 @@ const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
 /// The running server; it ends, and all its connections with it, when it is dropped.
 pub(crate) struct PeerServer {
     task: JoinHandle<()>,
-}
-
-/// A service that only nodes of the ring may call. All but the one that admits new nodes are such.
-pub(crate) type ForNodes<S> = InterceptedService<S, fn(Request<()>) -> Result<Request<()>, Status>>;
-
-/// Closes a service to callers without a certificate of the ring.
-pub(crate) fn for_nodes<S>(service: S) -> ForNodes<S> {
-    InterceptedService::new(service, |request| {
-        caller(&request)?;
-        Ok(request)
-    })
 }
 
 impl PeerServer {

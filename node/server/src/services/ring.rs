@@ -1,18 +1,23 @@
 //! The ring for operators: its nodes, where groups are, tokens for new nodes, and the ways out.
 
+mod document;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use ringtail_metadata::{
-    Command, METADATA_GROUP, Metadata, Node, NodeState, Scope,
-    reconcile::{PlanOptions, Reconciler, drain_progress},
+    Command, Metadata, Node, NodeState, PeerReach, Scope, reconcile::replication_factor,
 };
-use ringtail_proto::{ErrorKind, GroupId, NodeId};
-use ringtail_raft::RaftNode;
+use ringtail_proto::{ErrorKind, NodeId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Access, Caller, Time};
-use crate::{Partitions, api_error::ApiError};
+use crate::{
+    Partitions,
+    api_error::ApiError,
+    ring::{Clocks, Surveyor},
+};
+use document::Seen;
 
 const HOUR_MS: u64 = 3_600_000;
 /// How long a join token is good when nobody says.
@@ -25,8 +30,9 @@ const WHY: &str = "asked through the API";
 pub(crate) struct Ring {
     pub(crate) access: Access,
     pub(crate) metadata: Metadata,
-    pub(crate) raft: Arc<RaftNode>,
     pub(crate) partitions: Arc<Partitions>,
+    pub(crate) surveyor: Surveyor,
+    pub(crate) clocks: Arc<Clocks>,
     /// What new nodes know the ring by.
     pub(crate) fingerprint: Arc<str>,
 }
@@ -39,6 +45,13 @@ pub(crate) struct NewJoinToken {
     pub(crate) expires_hours: Option<u32>,
 }
 
+/// A change of the ring's settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RingChange {
+    pub(crate) replicas_max: u8,
+}
+
 impl Ring {
     /// Makes a token for one node; its text is shown this once.
     pub(crate) async fn create_token(
@@ -47,6 +60,7 @@ impl Ring {
         token: &NewJoinToken,
     ) -> Result<Value, ApiError> {
         caller.require(Scope::Admin, None)?;
+        self.can_be_joined()?;
         let lifetime_ms = u64::from(token.expires_hours.unwrap_or(TOKEN_HOURS)) * HOUR_MS;
         let made = self
             .metadata
@@ -61,35 +75,26 @@ impl Ring {
         }))
     }
 
-    /// Nodes, groups and the plan, as this node knows them.
-    pub(crate) fn document(&self, caller: &Caller) -> Result<Value, ApiError> {
+    /// A token is of no use while nobody finds the nodes that are there.
+    fn can_be_joined(&self) -> Result<(), ApiError> {
+        let nodes = self.metadata.directory().nodes();
+        let lost = nodes
+            .iter()
+            .find(|node| node.is_member() && node.addresses.peer_reach() == PeerReach::Nowhere);
+        let Some(node) = lost else {
+            return Ok(());
+        };
+        let message = format!(
+            "peer address {} of node {} tells no other node where to call: start it with peer_advertised first",
+            node.addresses.peer, node.id
+        );
+        Err(ApiError::new(ErrorKind::Conflict, message))
+    }
+
+    /// Nodes, groups and the plan; what only leaders know is asked from them.
+    pub(crate) async fn document(&self, caller: &Caller) -> Result<Value, ApiError> {
         caller.require(Scope::Admin, None)?;
-        let directory = self.metadata.directory();
-        let leaders = self.leaders();
-        let placement = directory.placement();
-        let plan = Reconciler::plan(&self.metadata, PlanOptions::default());
-        let nodes = directory.nodes();
-        let nodes = nodes.iter().map(|node| {
-            let left = drain_progress(node.id, &placement, &leaders);
-            node_document(node, &leaders, left.replicas.len())
-        });
-        let groups = placement.iter().map(|(group, place)| {
-            json!({
-                "group": group,
-                "leader": leaders.get(group),
-                "voters": place.voters,
-                "target": place.target,
-                "hosts": place.hosts,
-                "settled": place.is_settled(*group),
-            })
-        });
-        Ok(json!({
-            "replicas_max": directory.replicas_max(),
-            "feature_level": directory.feature_level(),
-            "nodes": nodes.collect::<Vec<_>>(),
-            "groups": groups.collect::<Vec<_>>(),
-            "plan": {"done": plan.is_done(), "text": plan.to_string()},
-        }))
+        Ok(self.look().await.ring())
     }
 
     /// Lets a node's groups move away, or takes it back.
@@ -102,19 +107,22 @@ impl Ring {
     ) -> Result<Value, ApiError> {
         caller.require(Scope::Admin, None)?;
         let node = NodeId(node);
+        let before = self.metadata.directory();
         let command = Command::SetNodeState {
             node,
             state,
             is_forced,
         };
+        let warnings = warnings(&before.nodes(), before.replicas_max(), node, state);
         self.metadata.execute(command, &caller.actor(), WHY).await?;
-        let directory = self.metadata.directory();
-        let leaders = self.leaders();
-        let left = drain_progress(node, &directory.placement(), &leaders);
-        let found = directory.node(node).ok_or_else(|| {
+        let found = self.metadata.directory().node(node).ok_or_else(|| {
             ApiError::new(ErrorKind::NotFound, format!("there is no node {node}"))
         })?;
-        Ok(node_document(&found, &leaders, left.replicas.len()))
+        let mut document = self.look().await.node(&found);
+        if let Some(fields) = document.as_object_mut() {
+            fields.insert("warnings".to_owned(), json!(warnings));
+        }
+        Ok(document)
     }
 
     /// The canonical state hash of every site of every replica here that is whole, each with the index that it belongs
@@ -137,30 +145,87 @@ impl Ring {
         Ok(json!({"groups": groups}))
     }
 
-    /// Leaders as this node knows them; of groups without a replica here nothing is known.
-    fn leaders(&self) -> BTreeMap<GroupId, NodeId> {
-        let groups = self.raft.groups();
-        let led = groups
-            .iter()
-            .filter_map(|group| Some((group.id(), group.leader()?)));
-        led.collect()
+    /// Sets the most replicas of a group.
+    pub(crate) async fn change(
+        &self,
+        caller: &Caller,
+        change: &RingChange,
+    ) -> Result<Value, ApiError> {
+        caller.require(Scope::Admin, None)?;
+        let replicas_max = change.replicas_max;
+        let command = Command::SetReplicationFactor { replicas_max };
+        self.metadata.execute(command, &caller.actor(), WHY).await?;
+        Ok(json!({"replicas_max": self.metadata.directory().replicas_max()}))
+    }
+
+    async fn look(&self) -> Seen<'_> {
+        Seen {
+            metadata: &self.metadata,
+            clocks: &self.clocks,
+            survey: self.surveyor.ask().await,
+        }
     }
 }
 
-fn node_document(node: &Node, leaders: &BTreeMap<GroupId, NodeId>, replicas: usize) -> Value {
-    let leads = |group: GroupId| leaders.get(&group) == Some(&node.id);
-    let led = leaders.keys().filter(|group| leads(**group)).count();
-    json!({
-        "id": node.id,
-        "state": node.state.name(),
-        "zone": node.zone,
-        "http": node.addresses.http,
-        "grpc": node.addresses.grpc,
-        "peer": node.addresses.peer,
-        "joined": Time(node.joined),
-        "feature_level": node.feature_level,
-        "leads": led,
-        "leads_metadata": leads(METADATA_GROUP),
-        "replicas": replicas,
-    })
+/// What an operator should know before a node goes: fewer nodes may mean fewer replicas.
+fn warnings(
+    nodes: &[Arc<Node>],
+    replicas_max: usize,
+    leaving: NodeId,
+    state: NodeState,
+) -> Vec<String> {
+    if !matches!(state, NodeState::Draining | NodeState::Left) {
+        return Vec::new();
+    }
+    let active = nodes.iter().filter(|node| node.is_active());
+    let before = replication_factor(active.clone().count(), replicas_max);
+    let left = active.filter(|node| node.id != leaving).count();
+    let after = replication_factor(left, replicas_max);
+    if after >= before {
+        return Vec::new();
+    }
+    let instead = match after {
+        1 => "one replica, which is lost with its node,".to_owned(),
+        more => format!("{more} replicas"),
+    };
+    vec![format!(
+        "with {left} active nodes left each group keeps {instead} instead of {before}; add a node first"
+    )]
+}
+
+#[cfg(test)]
+mod tests {
+    use ringtail_metadata::NodeAddresses;
+    use ringtail_proto::UnixMillis;
+
+    use super::*;
+
+    fn check(states: &[NodeState], leaving: u64, state: NodeState, expect: &str) {
+        let node = |(position, state): (usize, &NodeState)| {
+            Arc::new(Node {
+                id: NodeId(position as u64 + 1),
+                joined: UnixMillis(0),
+                addresses: NodeAddresses::default(),
+                zone: String::new(),
+                state: *state,
+                feature_level: 1,
+            })
+        };
+        let nodes: Vec<_> = states.iter().enumerate().map(node).collect();
+        let warned = warnings(&nodes, 3, NodeId(leaving), state).join(" ");
+        assert_eq!(warned.is_empty(), expect.is_empty(), "{states:?}: {warned}");
+        assert!(warned.contains(expect), "{states:?}: {warned}");
+    }
+
+    #[test]
+    fn fewer_replicas_are_told_before() {
+        use NodeState::{Active, Draining, Left};
+        let one = "with 2 active nodes left each group keeps one replica";
+        check(&[Active; 3], 3, Draining, one);
+        check(&[Active; 3], 3, Left, one);
+        check(&[Active; 3], 3, Active, "");
+        check(&[Active; 4], 3, Draining, "");
+        check(&[Active, Active, Active, Draining], 4, Left, "");
+        check(&[Active, Active], 2, Draining, "");
+    }
 }

@@ -1,18 +1,61 @@
 //! A real node in a temporary folder, and words to talk to it.
 
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub(crate) mod ring;
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
 
 use reqwest::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+/// `ringtail serve` on ports of its own; of a flag that is named twice the last one counts.
+fn serve(data: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringtail"));
+    command.args(["serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]);
+    if !arguments.contains(&"--peer") {
+        command.args(["--peer", "127.0.0.1:0"]);
+    }
+    let log = std::env::var("RINGTAIL_LOG").unwrap_or("warn".to_owned());
+    command
+        .arg("--data-dir")
+        .arg(data)
+        .args(arguments)
+        .env("RINGTAIL_LOG", log);
+    command
+}
+
+/// Starts a node that must not start; what it says on stderr.
+pub(crate) fn refused_start(arguments: &[&str]) -> String {
+    let data = tempfile::tempdir().unwrap();
+    let output = serve(data.path(), arguments).output().unwrap();
+    assert!(!output.status.success(), "{arguments:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Starts a node and kills it as soon as its directory holds a file.
+pub(crate) fn killed_once_it_is(
+    data: tempfile::TempDir,
+    arguments: &[&str],
+    file: &str,
+) -> tempfile::TempDir {
+    let mut child = serve(data.path(), arguments)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !data.path().join(file).exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    data
+}
 
 /// A running node; it ends with this value.
 pub(crate) struct Node {
@@ -45,19 +88,31 @@ impl Node {
 
     /// Starts a node on this directory; what else it is told comes last.
     pub(crate) fn start_in(data: tempfile::TempDir, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ringtail"))
-            .args(["serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"])
-            .args(["--peer", "127.0.0.1:0"])
-            .arg("--data-dir")
-            .arg(data.path())
-            .args(arguments)
-            .env(
-                "RINGTAIL_LOG",
-                std::env::var("RINGTAIL_LOG").unwrap_or("warn".to_owned()),
-            )
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::start_with(data, arguments, &[])
+    }
+
+    /// Starts a node on this directory, with arguments and environment of its own.
+    pub(crate) fn start_with(
+        data: tempfile::TempDir,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut command = serve(data.path(), arguments);
+        command.envs(environment.iter().copied());
+        Self::run(command, data)
+    }
+
+    /// Starts a node whose stderr goes to a file.
+    pub(crate) fn start_logged() -> (Self, tempfile::NamedTempFile) {
+        let data = tempfile::tempdir().unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut command = serve(data.path(), &[]);
+        command.stderr(file.reopen().unwrap());
+        (Self::run(command, data), file)
+    }
+
+    fn run(mut command: Command, data: tempfile::TempDir) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();

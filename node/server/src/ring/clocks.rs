@@ -1,0 +1,191 @@
+//! What the clocks of the other nodes show: a node whose clock is far from theirs should not lead, as a leader's clock
+//! stamps what it writes.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use parking_lot::Mutex;
+use ringtail_peers::{PeerState, Peers};
+use ringtail_proto::{
+    NodeId,
+    wire::peer::{ClockRequest, look_client::LookClient},
+};
+use ringtail_router::Clock;
+use tokio::time::timeout;
+
+/// How far a clock may be from the others'. A node beyond it leads nothing while somebody else can.
+const OFFSET_MS_MAX: i64 = 500;
+/// How often the others are asked.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// An answer that took longer says too little about the time at which it was given.
+const ROUND_TRIP_MAX: Duration = Duration::from_millis(300);
+/// What was measured is believed for so long.
+const BELIEVED_FOR: Duration = Duration::from_secs(60);
+
+/// The clocks of the other nodes, as this node measured them.
+pub(crate) struct Clocks {
+    node: NodeId,
+    clock: Arc<dyn Clock>,
+    measured: Mutex<BTreeMap<NodeId, Measured>>,
+}
+
+#[derive(Clone, Copy)]
+struct Measured {
+    /// By how much it is ahead of this node's.
+    offset_ms: i64,
+    at: Duration,
+}
+
+impl Clocks {
+    pub(crate) fn new(node: NodeId, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            node,
+            clock,
+            measured: Mutex::default(),
+        }
+    }
+
+    /// Runs until it is aborted.
+    pub(crate) async fn measure(self: Arc<Self>, peers: Peers) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        loop {
+            ticks.tick().await;
+            let reached = peers.nodes().into_iter();
+            let reached = reached.filter(|node| peers.state(*node) == PeerState::Reached);
+            join_all(reached.map(|node| self.ask(&peers, node))).await;
+            let known = peers.nodes();
+            self.measured.lock().retain(|node, _| known.contains(node));
+            if let Some(own_ms) = self.own_offset_ms() {
+                metrics::gauge!("ringtail_replicate_clock_offset_ms").set(own_ms as f64);
+            }
+        }
+    }
+
+    async fn ask(&self, peers: &Peers, node: NodeId) {
+        let Some(channel) = peers.channel(node) else {
+            return;
+        };
+        let mut client = LookClient::new(channel);
+        let begin = self.clock.elapsed();
+        let asked = timeout(ROUND_TRIP_MAX, client.clock(ClockRequest {})).await;
+        let round_trip = self.clock.elapsed().saturating_sub(begin);
+        let now = self.clock.now();
+        if let (Ok(Ok(reply)), true) = (asked, round_trip < ROUND_TRIP_MAX) {
+            let half_ms = round_trip.as_millis() as i64 / 2;
+            let theirs = reply.into_inner().unix_ms;
+            self.note(node, theirs.saturating_add(half_ms).saturating_sub(now.0));
+        }
+    }
+
+    fn note(&self, node: NodeId, offset_ms: i64) {
+        let at = self.clock.elapsed();
+        self.measured
+            .lock()
+            .insert(node, Measured { offset_ms, at });
+    }
+
+    /// By how much a node's clock is ahead of this node's; none when that was not measured of late.
+    pub(crate) fn offset_ms(&self, node: NodeId) -> Option<i64> {
+        self.offsets().get(&node).copied()
+    }
+
+    /// By how much this node's clock is ahead of the others'.
+    fn own_offset_ms(&self) -> Option<i64> {
+        offset_from_others(self.node, &self.offsets())
+    }
+
+    /// True when a node's clock is too far from those of its peers. Nobody is while nothing is known.
+    pub(crate) fn is_off(&self, node: NodeId) -> bool {
+        offset_from_others(node, &self.offsets())
+            .is_some_and(|offset_ms| offset_ms.saturating_abs() > OFFSET_MS_MAX)
+    }
+
+    /// All clocks, relative to this node's.
+    fn offsets(&self) -> BTreeMap<NodeId, i64> {
+        let now = self.clock.elapsed();
+        let measured = self.measured.lock();
+        let fresh = measured
+            .iter()
+            .filter(|(_, measured)| now.saturating_sub(measured.at) < BELIEVED_FOR);
+        let others = fresh.map(|(node, measured)| (*node, measured.offset_ms));
+        others.chain([(self.node, 0)]).collect()
+    }
+}
+
+/// How far a node's clock is from the median of the others'; of two in the middle the one counts that is closer to it:
+/// in doubt a clock is right.
+fn offset_from_others(node: NodeId, offsets: &BTreeMap<NodeId, i64>) -> Option<i64> {
+    let own_ms = *offsets.get(&node)?;
+    let others = offsets.iter().filter(|(other, _)| **other != node);
+    let mut apart: Vec<i64> = others
+        .map(|(_, other_ms)| own_ms.saturating_sub(*other_ms))
+        .collect();
+    apart.sort_unstable();
+    let middle = apart.len().checked_sub(1)? / 2;
+    let middles = apart.get(middle..=apart.len() / 2)?;
+    middles
+        .iter()
+        .copied()
+        .min_by_key(|offset_ms| offset_ms.saturating_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use ringtail_proto::UnixMillis;
+
+    use super::*;
+
+    fn check(offsets: &[(u64, i64)], off: &[u64]) {
+        let offsets = offsets
+            .iter()
+            .map(|(node, ms)| (NodeId(*node), *ms))
+            .collect();
+        let is_off = |node: &&NodeId| {
+            offset_from_others(**node, &offsets).is_some_and(|ms: i64| ms.abs() > OFFSET_MS_MAX)
+        };
+        let found: Vec<u64> = offsets.keys().filter(is_off).map(|node| node.0).collect();
+        assert_eq!(found, off, "{offsets:?}");
+    }
+
+    #[test]
+    fn the_one_clock_that_is_apart_is_off_whoever_measures() {
+        check(&[(1, 0), (2, 10), (3, -20)], &[]);
+        check(&[(1, 0), (2, 5_000), (3, 5_010)], &[1]);
+        check(&[(1, 0), (2, 20), (3, 180_000)], &[3]);
+        check(&[(1, 0), (2, 20), (3, -180_000)], &[3]);
+        check(&[(1, 0), (2, 20), (3, -600), (4, 10), (5, 0)], &[3]);
+        // Of two nobody knows which is wrong.
+        check(&[(1, 0), (2, 5_000)], &[1, 2]);
+        check(&[(1, 0)], &[]);
+        check(&[(1, 0), (2, i64::MAX), (3, i64::MIN)], &[2, 3]);
+    }
+
+    struct Told(AtomicU64);
+
+    impl Clock for Told {
+        fn now(&self) -> UnixMillis {
+            UnixMillis(0)
+        }
+
+        fn elapsed(&self) -> Duration {
+            Duration::from_secs(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn what_was_measured_long_ago_counts_no_longer() {
+        let clock = Arc::new(Told(AtomicU64::new(100)));
+        let clocks = Clocks::new(NodeId(1), clock.clone());
+        for node in [2, 3] {
+            clocks.note(NodeId(node), 5_000);
+        }
+        assert!(clocks.is_off(NodeId(1)) && !clocks.is_off(NodeId(2)));
+        assert_eq!(clocks.own_offset_ms(), Some(-5_000));
+        assert_eq!(clocks.offset_ms(NodeId(2)), Some(5_000));
+        clock.0.store(161, Ordering::Relaxed);
+        assert!(!clocks.is_off(NodeId(1)));
+        assert_eq!(clocks.own_offset_ms(), None);
+    }
+}
