@@ -9,5 +9,6 @@ pub mod checkers;
 pub mod client;
 pub mod process;
 pub mod run;
+pub mod sim;
 pub mod steady;
 pub mod workload;
