@@ -57,19 +57,49 @@ fn is_caught(bug: Bug, seed: u64, expect: &str) {
 }
 
 #[test]
-fn an_acknowledgement_before_the_write_is_caught() {
+fn acknowledgements_before_the_write_are_caught() {
     is_caught(Bug::AckBeforeWrite, 0, "was acknowledged with");
 }
 
 #[test]
 fn forgotten_ids_of_counted_events_are_caught() {
-    is_caught(Bug::ForgetDedup, 0, "differ");
+    is_caught(Bug::ForgetDedup, 4, "differ");
 }
 
 #[test]
-fn equal_seeds_make_equal_plans() {
-    for seed in 0..100 {
-        let plan = || Plan::new(seed, SimOptions::new(seed).lasting);
-        assert_eq!(plan(), plan());
-    }
+fn a_spool_that_ends_with_its_process_is_caught() {
+    is_caught(Bug::VolatileSpool, 16, "was acknowledged with");
+}
+
+#[test]
+fn snapshots_without_their_last_rows_are_caught() {
+    is_caught(Bug::CutSnapshot, 0, "differ");
+}
+
+#[test]
+fn a_disk_that_lies_about_syncs_is_caught() {
+    is_caught(Bug::LyingDisk, 0, "no quorum answers");
+}
+
+/// What happens to the ring and what its clients send is the same in each run of a seed, whatever the ring makes of it.
+#[test]
+fn equal_seeds_bring_the_same_faults_at_the_same_times() {
+    let faults = || {
+        let report = run(SimOptions::new(2));
+        let faults = report.trace.into_iter();
+        faults
+            .filter(|line| line.contains("FAULT"))
+            .collect::<Vec<_>>()
+    };
+    let (one, other) = (faults(), faults());
+    let without_time = |lines: &[String]| -> Vec<String> {
+        let texts = lines.iter().filter_map(|line| line.split("FAULT").nth(1));
+        texts.map(str::to_owned).collect()
+    };
+    assert!(one.len() > 10, "{one:?}");
+    assert_eq!(without_time(&one), without_time(&other));
+    assert_eq!(
+        Plan::new(2, SimOptions::new(2).lasting),
+        Plan::new(2, SimOptions::new(2).lasting)
+    );
 }

@@ -44,7 +44,7 @@ impl Host {
             number,
             clock: SimClock::new(seed ^ number << 32),
             store: MemoryStore::new(),
-            sync_us: AtomicU64::new(500),
+            sync_us: AtomicU64::new(1_000),
             disk: Mutex::default(),
             is_full: AtomicBool::new(false),
             identity: Mutex::default(),

@@ -69,18 +69,7 @@ pub(crate) async fn run(ring: Arc<Ring>, host: Arc<Host>) -> turmoil::Result {
             ring.note(format!("node {number} runs"));
             node.failed().await
         }
-        Err(error) => {
-            if let Ok(folder) = std::env::var("SIM_DUMP") {
-                for file in host.disk().files() {
-                    let to = format!(
-                        "{folder}/{number}{}",
-                        file.display().to_string().replace('/', "_")
-                    );
-                    let _ = std::fs::write(to, host.disk().read(&file).unwrap_or_default());
-                }
-            }
-            format!("it cannot start: {error:#}")
-        }
+        Err(error) => format!("it cannot start: {error:#}"),
     };
     ring.stopped(number, &failure);
     Ok(())

@@ -209,7 +209,7 @@ impl Dice {
                 (vec![Fault::FailSyncs(node)], end, self.ms(200..3_000))
             }
             10 => {
-                let end = vec![Fault::SlowDisk(node, 500)];
+                let end = vec![Fault::SlowDisk(node, 1_000)];
                 let us = self.pick(&[5_000, 30_000, 120_000]);
                 (vec![Fault::SlowDisk(node, us)], end, self.ms(1_000..5_000))
             }

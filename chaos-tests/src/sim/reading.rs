@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, ensure};
 use ringtail_partition::ViewAt;
 use ringtail_proto::{LogIndex, SiteId, UnixMillis};
-use ringtail_query::{QueryRequest, SiteInfo};
+use ringtail_query::{QueryRequest, Reports, SiteInfo, Standing};
 use serde_json::{Value, json};
 
 use super::{bugs::Machine, clock::EPOCH_MS, ring::Running};
@@ -95,8 +95,19 @@ impl<'a> Reading<'a> {
         });
         let request = QueryRequest::parse(query.to_string().as_bytes())?;
         let now = UnixMillis(EPOCH_MS);
-        let ViewAt { view, reader, .. } = &self.view;
-        let answer = ringtail_query::query(&request, &self.info, view, reader, now)?;
+        let ViewAt {
+            view,
+            reader,
+            index,
+            stamp,
+            ..
+        } = &self.view;
+        let standing = Standing {
+            index: *index,
+            stamp: *stamp,
+            is_fresh: true,
+        };
+        let answer = Reports::new(0).query(&request, &self.info, view, reader, standing, now)?;
         rows(&serde_json::to_value(answer)?)
     }
 }

@@ -156,17 +156,21 @@ impl GroupState {
     /// Removes the entries at and above the index.
     pub(crate) fn truncate(&mut self, first_removed: LogIndex) {
         let kept = first_removed.0.saturating_sub(self.first) as usize;
-        if kept >= self.slots.len() {
-            return;
-        }
-        self.truncations += 1;
-        for _ in kept..self.slots.len() {
-            self.slots.pop_back();
-            if let Some(payload) = self.cache.pop_back() {
-                self.cache_bytes -= payload.len() as u64;
+        if kept < self.slots.len() {
+            self.truncations += 1;
+            for _ in kept..self.slots.len() {
+                self.slots.pop_back();
+                if let Some(payload) = self.cache.pop_back() {
+                    self.cache_bytes -= payload.len() as u64;
+                }
             }
+            self.leaders.retain(|run| run.first < first_removed.0);
         }
-        self.leaders.retain(|run| run.first < first_removed.0);
+        if self.has_began && self.slots.is_empty() {
+            // What is removed may have been in segments that are gone: recovery then knows only what came next.
+            let after_purged = self.purged.map_or(0, |purged| purged.index.0 + 1);
+            self.first = self.first.min(first_removed.0).max(after_purged);
+        }
     }
 
     /// Removes the entries up to the position; the log starts after it from now on.

@@ -51,8 +51,8 @@ pub(crate) fn run(options: &SimOptions, plan: &Plan) -> anyhow::Result<Outcome> 
         .epoch(epoch)
         .simulation_duration(LASTING_MAX)
         .tick_duration(TICK)
-        .min_message_latency(Duration::from_micros(200))
-        .max_message_latency(Duration::from_millis(plan.latency_ms_max))
+        .min_message_latency(TICK)
+        .max_message_latency(Duration::from_millis(plan.latency_ms_max).max(TICK))
         .tcp_capacity(TCP_CAPACITY)
         .build();
     let mut world = World {
@@ -243,7 +243,7 @@ impl World<'_> {
             self.with(*one, |host| {
                 host.clock.set_skew_ms(0);
                 host.set_full(false);
-                host.set_sync_us(500);
+                host.set_sync_us(1_000);
             });
             self.start(*one);
         }
