@@ -44,16 +44,19 @@ fn ten_other_seeds_of_faults_break_no_promise() {
     all_promises_hold(10..20);
 }
 
-/// What is planted, the seed that shows it, and what the checkers say.
-fn is_caught(bug: Bug, seed: u64, expect: &str) {
-    let report = run(SimOptions {
-        bug,
-        ..SimOptions::new(seed)
+/// A bug that one run may miss shows within a few seeds.
+const SEEDS_MAX: u64 = 6;
+
+/// Runs seeds with a bug planted until a checker says what it should; none may be needed beyond the limit.
+fn is_caught(bug: Bug, first: u64, expect: &str) {
+    let caught = (first..first + SEEDS_MAX).any(|seed| {
+        let report = run(SimOptions {
+            bug,
+            ..SimOptions::new(seed)
+        });
+        report.violations.iter().any(|found| found.contains(expect))
     });
-    assert!(
-        report.violations.iter().any(|found| found.contains(expect)),
-        "{bug} was not caught: {report}"
-    );
+    assert!(caught, "{bug} was not caught");
 }
 
 #[test]
@@ -68,7 +71,7 @@ fn forgotten_ids_of_counted_events_are_caught() {
 
 #[test]
 fn a_spool_that_ends_with_its_process_is_caught() {
-    is_caught(Bug::VolatileSpool, 16, "was acknowledged with");
+    is_caught(Bug::VolatileSpool, 10, "was acknowledged with");
 }
 
 #[test]
@@ -83,7 +86,7 @@ fn a_disk_that_lies_about_syncs_is_caught() {
 
 /// What happens to the ring and what its clients send is the same in each run of a seed, whatever the ring makes of it.
 #[test]
-fn equal_seeds_bring_the_same_faults_at_the_same_times() {
+fn equal_seeds_bring_the_same_faults_in_the_same_order() {
     let faults = || {
         let report = run(SimOptions::new(2));
         let faults = report.trace.into_iter();
