@@ -10,5 +10,6 @@ pub mod client;
 pub mod process;
 pub mod ring;
 pub mod run;
+pub mod sim;
 pub mod steady;
 pub mod workload;

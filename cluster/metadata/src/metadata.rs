@@ -331,7 +331,7 @@ impl Metadata {
         let Some(position) = floor.position else {
             return Ok(());
         };
-        tokio::task::spawn_blocking(move || store.persist())
+        ringtail_raft::spawn_blocking(move || store.persist())
             .await
             .map_err(MetadataError::storage)?
             .map_err(MetadataError::storage)?;

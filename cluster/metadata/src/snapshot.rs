@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ringtail_checkpoint::{GroupReplacement, GroupSnapshot};
+use ringtail_raft::spawn_blocking;
 use ringtail_raft::{
     Floor, MachineError, SNAPSHOT_PART_BYTES_MAX, SnapshotPart, SnapshotSink, SnapshotSource,
 };
-use tokio::task::spawn_blocking;
 
 use crate::{
     METADATA_GROUP, MetadataError, MetadataMachine,

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use parking_lot::Mutex;
 use ringtail_proto::SiteId;
 use ringtail_raft::LogPosition;
-use tokio::task::spawn_blocking;
+use ringtail_raft::spawn_blocking;
 
 use crate::{
     FloorSink, PartitionError, SiteError, SiteMachine,

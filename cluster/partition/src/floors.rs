@@ -3,7 +3,7 @@
 use ringtail_checkpoint::GroupBatch;
 use ringtail_proto::LogIndex;
 use ringtail_raft::LogPosition;
-use tokio::task::spawn_blocking;
+use ringtail_raft::spawn_blocking;
 
 use crate::{PartitionError, SiteMachine, floor_row::FloorRow, partition::Partition};
 

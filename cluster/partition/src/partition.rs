@@ -9,10 +9,8 @@ use parking_lot::{Mutex, RwLock};
 use ringtail_checkpoint::{CheckpointStore, GroupStore, StoreError};
 use ringtail_proto::{GroupId, SiteId, UnixMillis};
 use ringtail_raft::LogPosition;
-use tokio::{
-    sync::{RwLock as Gate, RwLockReadGuard as Entrance},
-    task::spawn_blocking,
-};
+use ringtail_raft::spawn_blocking;
+use tokio::sync::{RwLock as Gate, RwLockReadGuard as Entrance};
 
 use crate::{
     Clock, LogSource, PartitionError, PartitionOptions, SiteError, SiteMachine, Spawner,

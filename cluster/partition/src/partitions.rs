@@ -9,9 +9,10 @@ use futures::{
 };
 use parking_lot::RwLock;
 use ringtail_proto::{GroupId, SiteId, UnixMillis};
+use ringtail_raft::spawn_blocking;
 use ringtail_raft::{Group, RaftNode};
 use ringtail_ring::SlotTable;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
 use crate::{
     DutyReport, PartitionError, PartitionOptions, PartitionStatus, Seams, SiteHashes, SiteMachine,

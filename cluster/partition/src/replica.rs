@@ -7,10 +7,11 @@ use std::{
 
 use parking_lot::Mutex;
 use ringtail_proto::GroupId;
+use ringtail_raft::spawn_blocking;
 use ringtail_raft::{Group, RaftNode};
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
-    task::{JoinHandle, spawn_blocking},
+    task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
 

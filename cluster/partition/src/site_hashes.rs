@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, collections::BTreeSet, ops::ControlFlow, sync::
 
 use ringtail_checkpoint::{GroupKey, StoreError};
 use ringtail_proto::{LogIndex, SiteId, SiteRow};
-use tokio::task::spawn_blocking;
+use ringtail_raft::spawn_blocking;
 
 use crate::{
     PartitionError, SiteMachine,

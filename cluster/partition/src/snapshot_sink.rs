@@ -8,8 +8,8 @@ use std::sync::{
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use ringtail_checkpoint::{GroupKey, GroupReplacement, RawRow, VALUE_BYTES_MAX};
+use ringtail_raft::spawn_blocking;
 use ringtail_raft::{Floor, MachineError, SNAPSHOT_PART_BYTES_MAX, SnapshotPart, SnapshotSink};
-use tokio::task::spawn_blocking;
 
 use crate::{
     PartitionError, SiteMachine, floor_row::FloorRow, partition::Partition, snapshot_row::piece_of,

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use ringtail_checkpoint::{GroupSnapshot, RawRow};
+use ringtail_raft::spawn_blocking;
 use ringtail_raft::{MachineError, SNAPSHOT_PART_BYTES_MAX, SnapshotPart, SnapshotSource};
-use tokio::task::spawn_blocking;
 
 use crate::{Clock, node_state::NodeState, snapshot_row::piece_key};
 

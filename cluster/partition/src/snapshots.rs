@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ringtail_raft::Floor;
-use tokio::task::spawn_blocking;
+use ringtail_raft::spawn_blocking;
 
 use crate::{
     PartitionError, SiteMachine, floor_row::FloorRow, partition::Partition,

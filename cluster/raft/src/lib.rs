@@ -15,6 +15,7 @@
 //! to each.
 
 mod applied_state;
+mod blocking;
 mod contact;
 mod convert;
 mod error;
@@ -31,12 +32,14 @@ mod proposal;
 mod raft_node;
 mod read_entries;
 mod responder;
+mod runtime;
 mod snapshot;
 #[cfg(test)]
 mod store_suite;
 mod transport;
 mod types;
 
+pub use blocking::{block_inline_on_this_thread, spawn_blocking};
 pub use error::RaftError;
 pub use group::{Group, GroupMetrics};
 pub use leadership::{Leadership, LeadershipWatch};
@@ -46,5 +49,6 @@ pub use options::RaftOptions;
 pub use proposal::{Applied, Proposal};
 pub use raft_node::{Peering, RaftNode};
 pub use read_entries::read_entries;
+pub use runtime::seed_timeouts_on_this_thread;
 pub use snapshot::{SNAPSHOT_PART_BYTES_MAX, SnapshotPart, SnapshotSink, SnapshotSource, Staging};
 pub use transport::{Channels, no_channels};

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 
+use crate::blocking::spawn_blocking;
 use futures::Stream;
 use futures::stream;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
@@ -11,7 +12,6 @@ use openraft::{OptionalSend, RaftLogReader};
 use ringtail_log::GroupLog;
 use ringtail_proto::LogIndex;
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
 
 use crate::convert;
 use crate::error::RaftError;

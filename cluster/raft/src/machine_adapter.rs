@@ -6,12 +6,12 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::blocking::spawn_blocking;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use parking_lot::Mutex;
 use ringtail_proto::GroupId;
-use tokio::task::spawn_blocking;
 
 use crate::applied_state::AppliedState;
 use crate::convert;

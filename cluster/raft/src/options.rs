@@ -26,9 +26,22 @@ pub struct RaftOptions {
     /// Bytes of the proposals of all groups between acceptance and reply; further ones wait. One group may take a
     /// quarter of it. The metadata's group has a quarter of its own beside it. Default 64 MiB.
     pub node_proposal_bytes_max: usize,
+    /// The planted fault: see `openraft_config`.
+    #[cfg(feature = "planted-bugs")]
+    leader_restore: bool,
 }
 
 impl RaftOptions {
+    /// With the fault that RAFT measurements found to lose what was acknowledged.
+    #[cfg(feature = "planted-bugs")]
+    #[must_use]
+    pub fn with_leader_restore(self) -> Self {
+        Self {
+            leader_restore: true,
+            ..self
+        }
+    }
+
     /// The defaults for this node.
     #[must_use]
     pub fn new(node: NodeId) -> Self {
@@ -40,6 +53,8 @@ impl RaftOptions {
             command_bytes_max: 16 << 20,
             group_proposals_max: 1024,
             node_proposal_bytes_max: 64 << 20,
+            #[cfg(feature = "planted-bugs")]
+            leader_restore: false,
         }
     }
 
@@ -97,6 +112,11 @@ impl RaftOptions {
             api_channel_size: Some(4096),
             backoff: "50ms 50ms 50ms".to_owned(),
             ..Config::default()
+        };
+        #[cfg(feature = "planted-bugs")]
+        let config = Config {
+            enable_leader_restore: Some(self.leader_restore),
+            ..config
         };
         let config = config
             .validate()

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::blocking::spawn_blocking;
 use openraft::Config;
 use parking_lot::Mutex;
 use ringtail_log::{GroupLog, LogError, SegmentLog};
 use ringtail_proto::wire::peer::raft_server::{Raft as RaftRpc, RaftServer};
 use ringtail_proto::{GroupId, LogIndex, NodeId};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
 use crate::applied_state::AppliedState;
 use crate::convert;

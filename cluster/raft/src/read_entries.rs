@@ -1,9 +1,9 @@
 //! Reads a group's entries again, beside apply.
 
+use crate::blocking::spawn_blocking;
 use ringtail_log::SegmentLog;
 use ringtail_proto::{GroupId, LogIndex};
 use std::sync::Arc;
-use tokio::task::spawn_blocking;
 
 use crate::convert;
 use crate::error::RaftError;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine_adapter::MachineAdapter;
 use crate::responder::CallbackResponder;
+use crate::runtime::Runtime;
 use crate::snapshot::SnapshotData;
 
 /// A proposed command; this crate never looks inside.
@@ -44,7 +45,7 @@ impl openraft::RaftTypeConfig for TypeConfig {
     type Vote = openraft::impls::Vote<Self::LeaderId>;
     type Payload = openraft::EntryPayload<Command, u64, openraft::EmptyNode>;
     type Entry = openraft::Entry<Self::LeaderId, Self::Payload>;
-    type AsyncRuntime = openraft_rt_tokio::TokioRuntime;
+    type AsyncRuntime = Runtime;
     type Responder<T>
         = CallbackResponder<T>
     where

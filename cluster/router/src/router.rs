@@ -188,7 +188,7 @@ impl Router {
         // A batcher that is gone has stopped.
         drop(join_all(stopping.collect::<Vec<_>>()).await);
         let arbiters = std::mem::take(&mut *self.inner.own_arbiters.lock());
-        let joined = tokio::task::spawn_blocking(move || {
+        let joined = ringtail_raft::spawn_blocking(move || {
             for arbiter in arbiters {
                 arbiter.stop();
                 // A panic of an arbiter's thread was reported when it happened.

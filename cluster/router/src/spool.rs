@@ -18,9 +18,9 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use ringtail_log::Disk;
 use ringtail_proto::NodeId;
+use ringtail_raft::spawn_blocking;
 use tokio::{
     sync::{Notify, watch},
-    task::spawn_blocking,
     time::timeout,
 };
 

@@ -16,6 +16,7 @@
 
 mod active_segment;
 mod disk;
+mod driver;
 mod error;
 mod failure;
 mod fault_disk;
@@ -34,6 +35,7 @@ mod segments;
 mod writer;
 
 pub use disk::{Disk, DiskFile};
+pub use driver::LogDriver;
 pub use error::LogError;
 pub use fault_disk::FaultDisk;
 pub use group_log::GroupLog;

@@ -3,6 +3,8 @@
 //! Not bounded here: what waits in it is bounded by who proposes (see `ringtail-raft`), and refusing an append would
 //! stop the group for good.
 
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -43,6 +45,15 @@ pub(crate) struct Queue {
 struct State {
     requests: Vec<Request>,
     is_closed: bool,
+    /// Whoever drives the writer without a thread of its own.
+    driver: Option<Waker>,
+}
+
+impl State {
+    /// Takes what waits; `None` once the queue is closed and empty.
+    fn take(&mut self) -> Option<Vec<Request>> {
+        (!self.requests.is_empty() || !self.is_closed).then(|| std::mem::take(&mut self.requests))
+    }
 }
 
 impl Queue {
@@ -53,21 +64,40 @@ impl Queue {
             return Err(request);
         }
         state.requests.push(request);
+        let driver = state.driver.take();
         drop(state);
         self.changed.notify_one();
+        if let Some(driver) = driver {
+            driver.wake();
+        }
         Ok(())
     }
 
     /// Waits for requests and takes them all; `None` once the queue is closed and empty.
     pub(crate) fn take(&self) -> Option<Vec<Request>> {
         let mut state = self.state.lock();
-        while state.requests.is_empty() {
-            if state.is_closed {
-                return None;
-            }
+        while state.requests.is_empty() && !state.is_closed {
             self.changed.wait(&mut state);
         }
-        Some(std::mem::take(&mut state.requests))
+        state.take()
+    }
+
+    /// Takes what waits, without waiting for it; `None` once the queue is closed and empty.
+    pub(crate) fn take_now(&self) -> Option<Vec<Request>> {
+        self.state.lock().take()
+    }
+
+    /// Resolves once there are requests or the queue is closed. For one driver at a time.
+    pub(crate) async fn filled(&self) {
+        poll_fn(|context| {
+            let mut state = self.state.lock();
+            if !state.requests.is_empty() || state.is_closed {
+                return Poll::Ready(());
+            }
+            state.driver = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Waits this long, or until the queue is closed. True when it is closed.
@@ -80,7 +110,14 @@ impl Queue {
 
     /// Takes no more requests; those already in it are still done.
     pub(crate) fn close(&self) {
-        self.state.lock().is_closed = true;
+        let driver = {
+            let mut state = self.state.lock();
+            state.is_closed = true;
+            state.driver.take()
+        };
         self.changed.notify_all();
+        if let Some(driver) = driver {
+            driver.wake();
+        }
     }
 }

@@ -12,6 +12,7 @@ use ringtail_proto::GroupId;
 
 use crate::active_segment::ActiveSegment;
 use crate::disk::Disk;
+use crate::driver::LogDriver;
 use crate::error::LogError;
 use crate::failure::Failure;
 use crate::group_log::GroupLog;
@@ -62,47 +63,7 @@ impl SegmentLog {
         directory: &Path,
         options: LogOptions,
     ) -> Result<(Arc<Self>, RecoveryReport), LogError> {
-        options.validate()?;
-        let kept_directory = directory.join(KEPT_DIRECTORY);
-        disk.create_directory(&kept_directory)
-            .map_err(|error| LogError::io("create", &kept_directory, error))?;
-        disk.sync_directory(directory)
-            .map_err(|error| LogError::io("sync", directory, error))?;
-        let kept_bytes = recovery::kept_bytes(disk.as_ref(), &kept_directory)?;
-        let recovered = recovery::recover(disk.as_ref(), directory)?;
-        let mut segments = recovered.segments;
-        let next = segments
-            .last_key_value()
-            .map_or(SegmentId(1), |(last, _)| last.next());
-        let active = ActiveSegment::create(disk.as_ref(), directory, next, &recovered.heads)?;
-        let info = SegmentInfo {
-            file: active.file.clone(),
-            bytes: active.bytes,
-            last_indexes: HashMap::new(),
-        };
-        segments.insert(next, info);
-        let groups = recovered
-            .groups
-            .into_iter()
-            .map(|(group, state)| (group, Arc::new(Mutex::new(state))))
-            .collect();
-        let shared = Arc::new(Shared {
-            disk,
-            directory: directory.to_owned(),
-            kept_directory,
-            options,
-            groups: RwLock::new(groups),
-            segments: Mutex::new(segments),
-            queue: Queue::default(),
-            failure: Failure::default(),
-            is_full: AtomicBool::new(false),
-            log_bytes: AtomicU64::new(0),
-            kept_bytes: AtomicU64::new(kept_bytes),
-        });
-        shared.measure_segments();
-        let mut writer = Writer::new(shared.clone(), active, recovered.heads);
-        // A crash may have come between a durable purge record and the end of the segments that it freed.
-        writer.retire_segments();
+        let (shared, writer, report) = open_shared(disk, directory, options)?;
         let thread = thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || writer.run())
@@ -111,7 +72,22 @@ impl SegmentLog {
             shared,
             writer: Mutex::new(Some(thread)),
         });
-        Ok((log, recovered.report))
+        Ok((log, report))
+    }
+
+    /// Like [`SegmentLog::open`], but without a thread: nothing is written until the driver says so. For simulators,
+    /// in which a disk takes virtual time.
+    pub fn open_driven(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        options: LogOptions,
+    ) -> Result<(Arc<Self>, LogDriver, RecoveryReport), LogError> {
+        let (shared, writer, report) = open_shared(disk, directory, options)?;
+        let log = Arc::new(Self {
+            shared,
+            writer: Mutex::new(None),
+        });
+        Ok((log, LogDriver::new(writer), report))
     }
 
     /// The log of one group; it comes into being with its first entry.
@@ -177,6 +153,56 @@ impl SegmentLog {
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
+}
+
+/// Reads or makes what is on disk, and a writer for it.
+fn open_shared(
+    disk: Arc<dyn Disk>,
+    directory: &Path,
+    options: LogOptions,
+) -> Result<(Arc<Shared>, Writer, RecoveryReport), LogError> {
+    options.validate()?;
+    let kept_directory = directory.join(KEPT_DIRECTORY);
+    disk.create_directory(&kept_directory)
+        .map_err(|error| LogError::io("create", &kept_directory, error))?;
+    disk.sync_directory(directory)
+        .map_err(|error| LogError::io("sync", directory, error))?;
+    let kept_bytes = recovery::kept_bytes(disk.as_ref(), &kept_directory)?;
+    let recovered = recovery::recover(disk.as_ref(), directory)?;
+    let mut segments = recovered.segments;
+    let next = segments
+        .last_key_value()
+        .map_or(SegmentId(1), |(last, _)| last.next());
+    let active = ActiveSegment::create(disk.as_ref(), directory, next, &recovered.heads)?;
+    let info = SegmentInfo {
+        file: active.file.clone(),
+        bytes: active.bytes,
+        last_indexes: HashMap::new(),
+    };
+    segments.insert(next, info);
+    let groups = recovered
+        .groups
+        .into_iter()
+        .map(|(group, state)| (group, Arc::new(Mutex::new(state))))
+        .collect();
+    let shared = Arc::new(Shared {
+        disk,
+        directory: directory.to_owned(),
+        kept_directory,
+        options,
+        groups: RwLock::new(groups),
+        segments: Mutex::new(segments),
+        queue: Queue::default(),
+        failure: Failure::default(),
+        is_full: AtomicBool::new(false),
+        log_bytes: AtomicU64::new(0),
+        kept_bytes: AtomicU64::new(kept_bytes),
+    });
+    shared.measure_segments();
+    let mut writer = Writer::new(shared.clone(), active, recovered.heads);
+    // A crash may have come between a durable purge record and the end of the segments that it freed.
+    writer.retire_segments();
+    Ok((shared, writer, recovered.report))
 }
 
 impl Drop for SegmentLog {

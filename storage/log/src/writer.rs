@@ -16,7 +16,7 @@ use crate::segment_log::Shared;
 use crate::segments::{RetentionPlan, SegmentInfo};
 
 pub(crate) struct Writer {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     active: ActiveSegment,
     /// What is on disk of each group, in disk order: the heads of the next segment.
     heads: BTreeMap<GroupId, GroupHead>,
@@ -41,20 +41,25 @@ impl Writer {
     /// Works until the queue is closed and empty. Every request is answered, whatever happens.
     pub(crate) fn run(mut self) {
         while let Some(requests) = self.shared.queue.take() {
-            let mut requests = requests.into_iter().peekable();
-            while requests.peek().is_some() {
-                let mut batch_bytes = 0;
-                let batch: Vec<Request> = std::iter::from_fn(|| {
-                    let fits = batch_bytes < self.shared.options.batch_bytes_max;
-                    let request = if fits { requests.next() } else { None }?;
-                    batch_bytes += request.bytes();
-                    Some(request)
-                })
-                .collect();
-                self.commit(batch, batch_bytes);
-            }
+            self.commit_all(requests);
         }
         self.finish();
+    }
+
+    /// Commits requests in as few writes as the limits allow.
+    pub(crate) fn commit_all(&mut self, requests: Vec<Request>) {
+        let mut requests = requests.into_iter().peekable();
+        while requests.peek().is_some() {
+            let mut batch_bytes = 0;
+            let batch: Vec<Request> = std::iter::from_fn(|| {
+                let fits = batch_bytes < self.shared.options.batch_bytes_max;
+                let request = if fits { requests.next() } else { None }?;
+                batch_bytes += request.bytes();
+                Some(request)
+            })
+            .collect();
+            self.commit(batch, batch_bytes);
+        }
     }
 
     fn commit(&mut self, batch: Vec<Request>, batch_bytes: u64) {
@@ -219,7 +224,7 @@ impl Writer {
     }
 
     /// Leaves a sealed segment behind, so that every byte of it is known to have been durable.
-    fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         if self.shared.failure.get().is_some() {
             return;
         }

@@ -202,3 +202,22 @@ fn segments_that_cannot_move_do_not_keep_the_log_from_opening() {
     let (log, _) = open(&disk);
     assert_holds(&group(&log, 1), 100..101);
 }
+
+#[test]
+fn a_truncation_of_entries_in_segments_that_are_gone_is_followed_at_the_next_open() {
+    let disk = FaultDisk::new();
+    fill(&disk, 22).close();
+    // A new segment: its head says that 22 comes next.
+    let (log, _) = open(&disk);
+    let group_log = group(&log, 1);
+    group_log.truncate_after(Some(LogIndex(20))).unwrap();
+    append_range(&group_log, 21..24);
+    let before = segments(&disk);
+    group_log.purge(position(22)).unwrap();
+    append_range(&group_log, 24..25);
+    settle(&log);
+    assert!(segments(&disk).len() < before.len(), "{before:?}");
+    log.close();
+    let (log, _) = open(&disk);
+    assert_holds(&group(&log, 1), 23..25);
+}

@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::blocking::spawn_blocking;
 use ringtail_log::Disk;
 use ringtail_proto::GroupId;
-use tokio::task::spawn_blocking;
 
 use parking_lot::Mutex;
 

@@ -154,10 +154,13 @@ impl NetStreamAppend<TypeConfig> for Connection {
         let link = self.links.link(self.target);
         Box::pin(async move {
             if self.is_for_heartbeats {
-                self.one_append(&link.heartbeats, input).await
-            } else {
-                self.many_appends(&link.appends, input)
+                return self.one_append(&link.heartbeats, input).await;
             }
+            // openraft pauses after an error only when it is asked for the next append, which a missing stream never
+            // does: without this pause a leader would spin for as long as a peer is away.
+            let mut is_up = link.appends.watch();
+            let _ = tokio::time::timeout(BACKOFF, is_up.wait_for(|is_up| *is_up)).await;
+            self.many_appends(&link.appends, input)
         })
     }
 }

@@ -242,15 +242,9 @@ impl Carrier {
     ) -> String {
         loop {
             tokio::select! {
-                first = self.waiting.recv() => {
-                    let Some(first) = first else {
-                        return "the pipe is closed".to_owned();
-                    };
-                    let message = self.gather(first);
-                    if frames.send(message).await.is_err() {
-                        return "the peer takes nothing more".to_owned();
-                    }
-                }
+                // In this order, not in a drawn one, so that simulated runs repeat: answers are as many as what was
+                // sent before, so they never keep frames back for long.
+                biased;
                 message = answers.message() => match message {
                     Ok(Some(replies)) => {
                         for reply in replies.replies {
@@ -259,6 +253,15 @@ impl Carrier {
                     }
                     Ok(None) => return "the peer ended it".to_owned(),
                     Err(status) => return status.to_string(),
+                },
+                first = self.waiting.recv() => {
+                    let Some(first) = first else {
+                        return "the pipe is closed".to_owned();
+                    };
+                    let message = self.gather(first);
+                    if frames.send(message).await.is_err() {
+                        return "the peer takes nothing more".to_owned();
+                    }
                 }
             }
         }
