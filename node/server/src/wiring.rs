@@ -175,7 +175,6 @@ impl Node {
             gateway: Arc::clone(&gateway),
         };
         let queries = QueriesService {
-            directory: Arc::clone(&directory),
             reports: reports.clone(),
             lookup: lookup.clone(),
             imports: imports.clone(),

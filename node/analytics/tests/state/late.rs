@@ -38,6 +38,35 @@ fn late_event_bridges_two_visits() {
 }
 
 #[test]
+fn what_reports_cannot_show_yet_is_known_until_the_checkpoint() {
+    let mut site = two_visits_at_rest();
+    assert_eq!(site.state.view().incomplete_since(), None);
+    site.apply_at(MONDAY + 5 * HOUR, &[view(1, MONDAY + 25 * MINUTE, "/m")]);
+    let first = site.state.index();
+    site.apply_at(MONDAY + 5 * HOUR, &[view(2, MONDAY + 35 * MINUTE, "/m")]);
+    assert_eq!(site.state.view().incomplete_since(), Some(first));
+    site.checkpoint();
+    assert_eq!(site.state.view().incomplete_since(), None);
+}
+
+#[test]
+fn a_long_visit_that_changes_hours_at_rest_is_not_complete_either() {
+    let mut site = TestSite::with_settings(settings(30));
+    for step in 0..12 {
+        site.apply(&[view(1, MONDAY + step * 25 * MINUTE, "/a")]);
+    }
+    site.checkpoint();
+    assert_eq!(site.state.view().incomplete_since(), None);
+    // The visit began in an hour whose rows are in the store by now.
+    site.apply(&[view(1, MONDAY + 12 * 25 * MINUTE, "/b")]);
+    assert_eq!(site.state.pending_late(), 0);
+    let index = site.state.index();
+    assert_eq!(site.state.view().incomplete_since(), Some(index));
+    site.checkpoint();
+    assert_eq!(site.state.view().incomplete_since(), None);
+}
+
+#[test]
 fn late_event_joins_and_extends_a_visit() {
     let mut site = two_visits_at_rest();
     site.apply_at(

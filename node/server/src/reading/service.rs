@@ -1,9 +1,5 @@
 //! What this node answers other nodes about sites that it holds. It never asks further.
 
-use std::sync::Arc;
-
-use ringtail_metadata::Directory;
-use ringtail_peers::caller;
 use ringtail_proto::{
     EventId, SiteId, UnixMillis,
     wire::peer::{
@@ -25,7 +21,6 @@ const QUESTION_BYTES_MAX: usize = 1 << 20;
 
 /// Answers nodes of the ring.
 pub(crate) struct QueriesService {
-    pub(crate) directory: Arc<Directory>,
     pub(crate) reports: Reports,
     pub(crate) lookup: Lookup,
     pub(crate) imports: Imports,
@@ -35,18 +30,6 @@ impl QueriesService {
     pub(crate) fn server(self) -> QueriesServer<Self> {
         QueriesServer::new(self).max_decoding_message_size(QUESTION_BYTES_MAX)
     }
-
-    /// The request of a node of the ring: one that has left it still has its certificate.
-    fn of_member<T>(&self, request: Request<T>) -> Result<T, Status> {
-        let node = caller(&request)?;
-        let known = self.directory.node(node);
-        match known.is_some_and(|known| known.is_member()) {
-            true => Ok(request.into_inner()),
-            false => Err(Status::permission_denied(format!(
-                "node {node} is not of the ring"
-            ))),
-        }
-    }
 }
 
 #[tonic::async_trait]
@@ -55,7 +38,7 @@ impl Queries for QueriesService {
         &self,
         request: Request<peer::ReportRequest>,
     ) -> Result<Response<peer::ReportReply>, Status> {
-        let asked = self.of_member(request)?;
+        let asked = request.into_inner();
         let freshness = match asked.may_be_stale {
             true => Freshness::Any,
             false => Freshness::InTouch,
@@ -78,7 +61,7 @@ impl Queries for QueriesService {
         &self,
         request: Request<peer::CurrentVisitorsRequest>,
     ) -> Result<Response<peer::CurrentVisitorsReply>, Status> {
-        let asked = self.of_member(request)?;
+        let asked = request.into_inner();
         let site = SiteId(asked.site);
         let count = self.reports.count_here(site, Freshness::InTouch).await?;
         Ok(Response::new(peer::CurrentVisitorsReply {
@@ -91,7 +74,7 @@ impl Queries for QueriesService {
         &self,
         request: Request<peer::FindEventRequest>,
     ) -> Result<Response<peer::FindEventReply>, Status> {
-        let asked = self.of_member(request)?;
+        let asked = request.into_inner();
         let id: [u8; 16] = (&*asked.id)
             .try_into()
             .map_err(|_| Status::invalid_argument("an event id has 16 bytes"))?;
@@ -104,7 +87,7 @@ impl Queries for QueriesService {
         &self,
         request: Request<peer::ImportPositionRequest>,
     ) -> Result<Response<peer::ImportPositionReply>, Status> {
-        let asked = self.of_member(request)?;
+        let asked = request.into_inner();
         let site = SiteId(asked.site);
         let reached = self.imports.reached_here(site, &asked.source).await?;
         Ok(Response::new(peer::ImportPositionReply {
@@ -118,7 +101,7 @@ impl Queries for QueriesService {
         &self,
         request: Request<peer::ImportKeyRequest>,
     ) -> Result<Response<peer::ImportKeyReply>, Status> {
-        let asked = self.of_member(request)?;
+        let asked = request.into_inner();
         let source = source_of(&asked.source)?;
         let key = self.imports.key_here(SiteId(asked.site), source).await?;
         Ok(Response::new(peer::ImportKeyReply {
@@ -130,7 +113,7 @@ impl Queries for QueriesService {
         &self,
         request: Request<peer::FinishImportRequest>,
     ) -> Result<Response<peer::FinishImportReply>, Status> {
-        let asked = self.of_member(request)?;
+        let asked = request.into_inner();
         let (site, seen) = (SiteId(asked.site), from_wire(asked.seen));
         let source = source_of(&asked.source)?;
         self.imports.finish_here(site, source, seen).await?;
