@@ -54,7 +54,7 @@ fn ring_duties(node: &Node) -> (Vec<JoinHandle<()>>, Vec<AbortHandle>) {
     let health: Arc<dyn NodeHealth> = Arc::new(PeerHealth {
         node: node.identity.node,
         peers: node.peers.clone(),
-        clocks: Arc::clone(&node.clocks),
+        vitals: Arc::clone(&node.vitals),
     });
     let hosting = Hosting {
         node: node.identity.node,
@@ -90,7 +90,7 @@ fn ring_duties(node: &Node) -> (Vec<JoinHandle<()>>, Vec<AbortHandle>) {
     let keepers = vec![keeper.abort_handle(), reconciler.abort_handle()];
     let mut duties = vec![
         tokio::spawn(addresses),
-        tokio::spawn(Arc::clone(&node.clocks).measure(node.peers.clone())),
+        tokio::spawn(Arc::clone(&node.vitals).measure(node.peers.clone())),
         tokio::spawn(measure_groups(Arc::clone(&node.raft))),
         tokio::spawn(hosting.run()),
         keeper,

@@ -2,7 +2,6 @@
 
 mod addresses;
 mod admission;
-mod clocks;
 mod credentials;
 mod founding;
 mod gauges;
@@ -19,10 +18,10 @@ mod refusals;
 mod ring_service;
 mod salts;
 mod survey;
+mod vitals;
 
 pub(crate) use addresses::{check_advertised, follow_addresses};
 pub(crate) use admission::Admission;
-pub(crate) use clocks::Clocks;
 pub(crate) use credentials::{credentials, fingerprint};
 pub(crate) use founding::found;
 pub(crate) use gauges::measure_groups;
@@ -38,6 +37,7 @@ pub(crate) use peer_server::PeerServer;
 pub(crate) use ring_service::RingService;
 pub(crate) use salts::SaltsFollower;
 pub(crate) use survey::{Survey, Surveyor};
+pub(crate) use vitals::Vitals;
 
 /// What this binary knows of the ring's features; a ring uses what all of its nodes know.
 pub(crate) const FEATURE_LEVEL: u32 = 1;

@@ -35,8 +35,8 @@ use crate::{
     log_source::SharedLog,
     reading::{LocalReplicas, PeerReplicas, QueriesService},
     ring::{
-        self, Admission, Clocks, LookService, Members, PeerServer, RingService, RouteLeadership,
-        SaltsFollower, Surveyor,
+        self, Admission, LookService, Members, PeerServer, RingService, RouteLeadership,
+        SaltsFollower, Surveyor, Vitals,
     },
     services::{Access, Admin, Imports, Lookup, Reports, Ring, Status},
     settings_pusher::SettingsPusher,
@@ -70,7 +70,7 @@ pub(crate) struct Node {
     /// Those that move groups and leaders about.
     pub(crate) keepers: Vec<AbortHandle>,
     pub(crate) peers: Peers,
-    pub(crate) clocks: Arc<Clocks>,
+    pub(crate) vitals: Arc<Vitals>,
     pub(crate) salts: Arc<Salts>,
     pub(crate) ring: Ring,
     pub(crate) description: Description,
@@ -184,8 +184,10 @@ impl Node {
             health: Arc::clone(health),
             raft: Arc::clone(&raft),
             clock: Arc::clone(&clock),
+            gate: router.gate(),
         };
-        let clocks = Arc::new(Clocks::new(identity.node, Arc::clone(&clock)));
+        let vitals = Vitals::new(identity.node, Arc::clone(&clock), router.gate());
+        let vitals = Arc::new(vitals);
         let admission = Admission::server(
             metadata.clone(),
             Arc::clone(&credentials),
@@ -225,7 +227,7 @@ impl Node {
                     peers: peers.clone(),
                     own: look,
                 },
-                clocks: Arc::clone(&clocks),
+                vitals: Arc::clone(&vitals),
                 fingerprint: ring::fingerprint(&credentials).into(),
             },
             status: Status {
@@ -248,7 +250,7 @@ impl Node {
             store,
             settings,
             peers,
-            clocks,
+            vitals,
             salts,
             description,
             identity: data.identity.clone(),

@@ -184,7 +184,7 @@ async fn a_node_that_left_reaches_no_service_although_it_has_its_certificate() {
         .unwrap();
     let channel = peers.channel(NodeId(1)).unwrap();
     let mut look = LookClient::new(channel.clone());
-    look.clock(peer::ClockRequest {}).await.unwrap();
+    look.vitals(peer::VitalsRequest {}).await.unwrap();
 
     let removed = nodes[0].cli(&["remove", "3", "--force"]);
     assert!(removed.status.success(), "{}", text(&removed.stderr));
@@ -192,13 +192,13 @@ async fn a_node_that_left_reaches_no_service_although_it_has_its_certificate() {
     assert!(said.contains("warning: with 2 active nodes left"), "{said}");
 
     let begin = Instant::now();
-    while look.clock(peer::ClockRequest {}).await.is_ok() {
+    while look.vitals(peer::VitalsRequest {}).await.is_ok() {
         assert!(begin.elapsed() < PATIENCE, "node 3 is still heard");
         sleep(LOOK).await;
     }
     let denied =
         |status: tonic::Status| assert_eq!(status.code(), Code::PermissionDenied, "{status}");
-    denied(look.clock(peer::ClockRequest {}).await.unwrap_err());
+    denied(look.vitals(peer::VitalsRequest {}).await.unwrap_err());
     let mut raft = RaftClient::new(channel.clone());
     denied(raft.vote(peer::VoteRequest::default()).await.unwrap_err());
     let appends = tokio_stream::iter([peer::AppendFrames::default()]);

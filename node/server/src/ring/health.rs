@@ -6,13 +6,13 @@ use ringtail_metadata::reconcile::NodeHealth;
 use ringtail_peers::Peers;
 use ringtail_proto::NodeId;
 
-use super::Clocks;
+use super::Vitals;
 
 /// What the connections tell of the other nodes.
 pub(crate) struct PeerHealth {
     pub(crate) node: NodeId,
     pub(crate) peers: Peers,
-    pub(crate) clocks: Arc<Clocks>,
+    pub(crate) vitals: Arc<Vitals>,
 }
 
 impl NodeHealth for PeerHealth {
@@ -24,6 +24,6 @@ impl NodeHealth for PeerHealth {
     }
 
     fn may_lead(&self, node: NodeId) -> bool {
-        !self.clocks.is_off(node)
+        self.vitals.may_lead(node)
     }
 }

@@ -10,7 +10,7 @@ use ringtail_proto::{
     },
 };
 use ringtail_raft::{Group, LogPosition, RaftNode};
-use ringtail_router::Clock;
+use ringtail_router::{Clock, IngestGate};
 use tonic::{Request, Response, Status};
 
 use crate::health::Health;
@@ -22,6 +22,7 @@ pub(crate) struct LookService {
     pub(crate) health: Arc<Health>,
     pub(crate) raft: Arc<RaftNode>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) gate: Arc<IngestGate>,
 }
 
 impl LookService {
@@ -52,12 +53,14 @@ impl Look for LookService {
         Ok(Response::new(self.look()))
     }
 
-    async fn clock(
+    async fn vitals(
         &self,
-        _request: Request<peer::ClockRequest>,
-    ) -> Result<Response<peer::ClockReply>, Status> {
-        let unix_ms = self.clock.now().0;
-        Ok(Response::new(peer::ClockReply { unix_ms }))
+        _request: Request<peer::VitalsRequest>,
+    ) -> Result<Response<peer::VitalsReply>, Status> {
+        Ok(Response::new(peer::VitalsReply {
+            unix_ms: self.clock.now().0,
+            is_storage_full: self.gate.is_storage_full(),
+        }))
     }
 }
 

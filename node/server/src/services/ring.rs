@@ -15,7 +15,7 @@ use super::{Access, Caller, Time};
 use crate::{
     Partitions,
     api_error::ApiError,
-    ring::{Clocks, Surveyor},
+    ring::{Surveyor, Vitals},
 };
 use document::Seen;
 
@@ -32,7 +32,7 @@ pub(crate) struct Ring {
     pub(crate) metadata: Metadata,
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) surveyor: Surveyor,
-    pub(crate) clocks: Arc<Clocks>,
+    pub(crate) vitals: Arc<Vitals>,
     /// What new nodes know the ring by.
     pub(crate) fingerprint: Arc<str>,
 }
@@ -161,7 +161,7 @@ impl Ring {
     async fn look(&self) -> Seen<'_> {
         Seen {
             metadata: &self.metadata,
-            clocks: &self.clocks,
+            vitals: &self.vitals,
             survey: self.surveyor.ask().await,
         }
     }

@@ -10,12 +10,12 @@ use ringtail_proto::{GroupId, NodeId, wire::peer::GroupLook};
 use serde_json::{Value, json};
 
 use super::Time;
-use crate::ring::{Clocks, Survey};
+use crate::ring::{Survey, Vitals};
 
 /// The ring at one moment: what the metadata say, and what the nodes do.
 pub(super) struct Seen<'a> {
     pub(super) metadata: &'a Metadata,
-    pub(super) clocks: &'a Clocks,
+    pub(super) vitals: &'a Vitals,
     pub(super) survey: Survey,
 }
 
@@ -64,7 +64,7 @@ impl Seen<'_> {
             "silent_because": answer.and_then(|answer| answer.as_ref().err()),
             "health": reply.map(|reply| &reply.state),
             "version": reply.map(|reply| &reply.version),
-            "clock_offset_ms": self.clocks.offset_ms(node.id),
+            "clock_offset_ms": self.vitals.offset_ms(node.id),
             "leads": left.leads.len(),
             "leads_metadata": leaders.get(&METADATA_GROUP) == Some(&node.id),
             "replicas": left.replicas.len(),

@@ -1,5 +1,5 @@
-//! What the clocks of the other nodes show: a node whose clock is far from theirs should not lead, as a leader's clock
-//! stamps what it writes.
+//! What decides whether a node should lead: its clock, which stamps what a leader writes, and its disk, without which a
+//! leader takes nothing.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use ringtail_peers::{PeerState, Peers};
 use ringtail_proto::{
     NodeId,
-    wire::peer::{ClockRequest, look_client::LookClient},
+    wire::peer::{VitalsRequest, look_client::LookClient},
 };
-use ringtail_router::Clock;
+use ringtail_router::{Clock, IngestGate};
 use tokio::time::timeout;
 
 /// How far a clock may be from the others'. A node beyond it leads nothing while somebody else can.
@@ -22,10 +22,11 @@ const ROUND_TRIP_MAX: Duration = Duration::from_millis(300);
 /// What was measured is believed for so long.
 const BELIEVED_FOR: Duration = Duration::from_secs(60);
 
-/// The clocks of the other nodes, as this node measured them.
-pub(crate) struct Clocks {
+/// How the other nodes are, as they told this one, and how it is itself.
+pub(crate) struct Vitals {
     node: NodeId,
     clock: Arc<dyn Clock>,
+    gate: Arc<IngestGate>,
     measured: Mutex<BTreeMap<NodeId, Measured>>,
 }
 
@@ -33,14 +34,16 @@ pub(crate) struct Clocks {
 struct Measured {
     /// By how much it is ahead of this node's.
     offset_ms: i64,
+    is_storage_full: bool,
     at: Duration,
 }
 
-impl Clocks {
-    pub(crate) fn new(node: NodeId, clock: Arc<dyn Clock>) -> Self {
+impl Vitals {
+    pub(crate) fn new(node: NodeId, clock: Arc<dyn Clock>, gate: Arc<IngestGate>) -> Self {
         Self {
             node,
             clock,
+            gate,
             measured: Mutex::default(),
         }
     }
@@ -67,21 +70,40 @@ impl Clocks {
         };
         let mut client = LookClient::new(channel);
         let begin = self.clock.elapsed();
-        let asked = timeout(ROUND_TRIP_MAX, client.clock(ClockRequest {})).await;
+        let asked = timeout(ROUND_TRIP_MAX, client.vitals(VitalsRequest {})).await;
         let round_trip = self.clock.elapsed().saturating_sub(begin);
         let now = self.clock.now();
         if let (Ok(Ok(reply)), true) = (asked, round_trip < ROUND_TRIP_MAX) {
             let half_ms = round_trip.as_millis() as i64 / 2;
-            let theirs = reply.into_inner().unix_ms;
-            self.note(node, theirs.saturating_add(half_ms).saturating_sub(now.0));
+            let told = reply.into_inner();
+            let offset_ms = told.unix_ms.saturating_add(half_ms).saturating_sub(now.0);
+            self.note(node, offset_ms, told.is_storage_full);
         }
     }
 
-    fn note(&self, node: NodeId, offset_ms: i64) {
-        let at = self.clock.elapsed();
-        self.measured
-            .lock()
-            .insert(node, Measured { offset_ms, at });
+    fn note(&self, node: NodeId, offset_ms: i64, is_storage_full: bool) {
+        let measured = Measured {
+            offset_ms,
+            is_storage_full,
+            at: self.clock.elapsed(),
+        };
+        self.measured.lock().insert(node, measured);
+    }
+
+    /// False for a node whose clock is off or whose disk is full, as long as nothing newer is known of it.
+    pub(crate) fn may_lead(&self, node: NodeId) -> bool {
+        !self.is_off(node) && !self.is_storage_full(node)
+    }
+
+    fn is_storage_full(&self, node: NodeId) -> bool {
+        if node == self.node {
+            return self.gate.is_storage_full();
+        }
+        let measured = self.measured.lock();
+        measured.get(&node).is_some_and(|measured| {
+            measured.is_storage_full
+                && self.clock.elapsed().saturating_sub(measured.at) < BELIEVED_FOR
+        })
     }
 
     /// By how much a node's clock is ahead of this node's; none when that was not measured of late.
@@ -95,7 +117,7 @@ impl Clocks {
     }
 
     /// True when a node's clock is too far from those of its peers. Nobody is while nothing is known.
-    pub(crate) fn is_off(&self, node: NodeId) -> bool {
+    fn is_off(&self, node: NodeId) -> bool {
         offset_from_others(node, &self.offsets())
             .is_some_and(|offset_ms| offset_ms.saturating_abs() > OFFSET_MS_MAX)
     }
@@ -177,15 +199,33 @@ mod tests {
     #[test]
     fn what_was_measured_long_ago_counts_no_longer() {
         let clock = Arc::new(Told(AtomicU64::new(100)));
-        let clocks = Clocks::new(NodeId(1), clock.clone());
+        let vitals = Vitals::new(NodeId(1), clock.clone(), Arc::default());
         for node in [2, 3] {
-            clocks.note(NodeId(node), 5_000);
+            vitals.note(NodeId(node), 5_000, false);
         }
-        assert!(clocks.is_off(NodeId(1)) && !clocks.is_off(NodeId(2)));
-        assert_eq!(clocks.own_offset_ms(), Some(-5_000));
-        assert_eq!(clocks.offset_ms(NodeId(2)), Some(5_000));
+        assert!(vitals.is_off(NodeId(1)) && !vitals.is_off(NodeId(2)));
+        assert_eq!(vitals.own_offset_ms(), Some(-5_000));
+        assert_eq!(vitals.offset_ms(NodeId(2)), Some(5_000));
         clock.0.store(161, Ordering::Relaxed);
-        assert!(!clocks.is_off(NodeId(1)));
-        assert_eq!(clocks.own_offset_ms(), None);
+        assert!(!vitals.is_off(NodeId(1)));
+        assert_eq!(vitals.own_offset_ms(), None);
+    }
+
+    #[test]
+    fn a_node_without_room_does_not_lead() {
+        let clock = Arc::new(Told(AtomicU64::new(100)));
+        let gate = Arc::<IngestGate>::default();
+        let vitals = Vitals::new(NodeId(1), clock.clone(), Arc::clone(&gate));
+        vitals.note(NodeId(2), 0, true);
+        vitals.note(NodeId(3), 0, false);
+        let leading = |vitals: &Vitals| [1, 2, 3].map(|node| vitals.may_lead(NodeId(node)));
+        assert_eq!(leading(&vitals), [true, false, true]);
+        gate.set_storage_full(true);
+        vitals.note(NodeId(2), 0, false);
+        assert_eq!(leading(&vitals), [false, true, true]);
+        vitals.note(NodeId(3), 0, true);
+        clock.0.store(161, Ordering::Relaxed);
+        gate.set_storage_full(false);
+        assert_eq!(leading(&vitals), [true, true, true]);
     }
 }
