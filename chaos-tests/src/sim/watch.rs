@@ -1,7 +1,8 @@
-//! What Raft promises, seen from outside: one leader in each term of a group, and one log that all replicas apply.
+//! What Raft promises, seen from outside: one log that all replicas apply, in which an earlier leader never follows on a
+//! later one. Leaders are ordered by term and node: of two in one term, the one of the higher id comes later.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -16,10 +17,10 @@ use super::ring::Ring;
 const INTERVAL: Duration = Duration::from_millis(100);
 const READ_BYTES_MAX: u64 = 64 << 20;
 
-/// Sees who leads.
+/// Notes who leads.
 #[derive(Default)]
 pub(crate) struct Leaders {
-    by_term: BTreeMap<(GroupId, u64), NodeId>,
+    seen: BTreeSet<(GroupId, u64, NodeId)>,
 }
 
 impl Leaders {
@@ -28,20 +29,12 @@ impl Leaders {
         for (_, node) in ring.running() {
             for group in node.raft.groups() {
                 let now = group.watch_leadership().current();
-                if !now.is_leader {
-                    continue;
-                }
                 let (id, term) = (group.id(), now.term);
-                match self.by_term.insert((id, term), node.node) {
-                    None => ring.note(format!(
+                if now.is_leader && self.seen.insert((id, term, node.node)) {
+                    ring.note(format!(
                         "node {} leads group {id} in term {term}",
                         node.node
-                    )),
-                    Some(before) if before != node.node => ring.violated(format!(
-                        "nodes {before} and {} lead group {id} in term {term}",
-                        node.node
-                    )),
-                    Some(_) => {}
+                    ));
                 }
             }
         }
@@ -120,10 +113,21 @@ impl Logs {
         ));
         let known = self.known.entry((group, position.index));
         let known = known.or_insert_with(|| seen.clone());
-        if *known != seen {
+        let is_same = *known == seen;
+        let known_term = known.term;
+        let before = LogIndex(position.index.0.saturating_sub(1));
+        if let Some(before) = self.known.get(&(group, before))
+            && (before.term, before.leader) > (seen.term, seen.leader)
+        {
+            self.ring.violated(format!(
+                "entry {} of group {group}, of term {} and node {}, follows on a later leader's",
+                position.index, seen.term, seen.leader
+            ));
+        }
+        if !is_same {
             self.ring.violated(format!(
                 "entry {} of group {group} is of term {} on one node and of term {} on host {host}, or differs in content",
-                position.index, known.term, seen.term
+                position.index, known_term, seen.term
             ));
         }
     }

@@ -165,7 +165,8 @@ mod tests {
             .map(|(node, ms)| (NodeId(*node), *ms))
             .collect();
         let is_off = |node: &&NodeId| {
-            offset_from_others(**node, &offsets).is_some_and(|ms: i64| ms.abs() > OFFSET_MS_MAX)
+            offset_from_others(**node, &offsets)
+                .is_some_and(|ms: i64| ms.saturating_abs() > OFFSET_MS_MAX)
         };
         let found: Vec<u64> = offsets.keys().filter(is_off).map(|node| node.0).collect();
         assert_eq!(found, off, "{offsets:?}");
