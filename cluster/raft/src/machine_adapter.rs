@@ -11,13 +11,13 @@ use futures::{Stream, TryStreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use parking_lot::Mutex;
-use ringtail_proto::GroupId;
+use ringtail_log::GroupLog;
 
 use crate::applied_state::AppliedState;
 use crate::convert;
 use crate::error::RaftError;
 use crate::machine::{Committed, Machine, MachineError};
-use crate::snapshot::{SnapshotData, StagedFile, Staging};
+use crate::snapshot::{SnapshotData, StagedFile, Staging, follow_at_start, purge_durably};
 use crate::types::{LogId, Reply, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// Entries handed to the machine at once.
@@ -28,11 +28,10 @@ const APPLY_BYTES_MAX: usize = 8 << 20;
 /// A machine as openraft's state machine. Clones share the machine.
 #[derive(Clone)]
 pub(crate) struct MachineAdapter {
-    group: GroupId,
+    log: GroupLog,
     machine: Arc<dyn Machine>,
     state: Arc<Mutex<AppliedState>>,
     staging: Option<Staging>,
-    is_restored: bool,
 }
 
 type Batch = (Vec<Committed>, Vec<Option<ApplyResponder<TypeConfig>>>);
@@ -40,10 +39,11 @@ type Batch = (Vec<Committed>, Vec<Option<ApplyResponder<TypeConfig>>>);
 impl MachineAdapter {
     /// Asks the machine for its floor. A snapshot that had arrived when the process ended is taken over first.
     pub(crate) async fn open(
-        group: GroupId,
+        log: GroupLog,
         machine: Arc<dyn Machine>,
         staging: Option<Staging>,
     ) -> Result<Self, RaftError> {
+        let group = log.group();
         let failed = |source| RaftError::Machine { group, source };
         let floor = machine.floor().await.map_err(failed)?;
         let membership = match &floor.membership {
@@ -51,38 +51,38 @@ impl MachineAdapter {
             None => None,
         };
         let state = AppliedState::new(floor.position.map(convert::position_log_id), membership);
-        let mut adapter = Self {
-            group,
+        let adapter = Self {
+            log,
             machine,
             state: Arc::new(Mutex::new(state)),
             staging,
-            is_restored: false,
         };
-        adapter.is_restored = adapter.install_leftover().await.map_err(failed)?;
+        adapter.install_leftover().await.map_err(failed)?;
         Ok(adapter)
     }
 
-    /// True when a snapshot was taken over at the start, so that the log may not know of it yet.
-    pub(crate) fn is_restored(&self) -> bool {
-        self.is_restored
-    }
-
-    async fn install_leftover(&self) -> Result<bool, MachineError> {
+    /// The process may have ended before the rows were all replaced, or before the log had taken note of it.
+    async fn install_leftover(&self) -> Result<(), MachineError> {
         let Some(staging) = &self.staging else {
-            return Ok(false);
+            return Ok(());
         };
-        let leftover = staging.leftover(self.group).await;
+        let leftover = staging.leftover(self.log.group()).await;
         let Some(file) = leftover.map_err(MachineError::new)? else {
-            return Ok(false);
+            return Ok(());
         };
         let meta = convert::snapshot_meta(file.meta()).map_err(MachineError::new)?;
-        let is_news = meta.last_log_id > self.state.lock().applied();
-        if is_news {
-            tracing::info!(group = %self.group, ?meta, "a snapshot that arrived before the restart is taken over");
+        let applied = self.state.lock().applied();
+        if meta.last_log_id > applied {
+            tracing::info!(group = %self.log.group(), ?meta, "a snapshot that arrived before the restart is taken over");
             self.install(&meta, &file).await?;
         }
-        staging.forget(&file).await.map_err(MachineError::new)?;
-        Ok(is_news)
+        if let Some(last) = meta.last_log_id
+            && Some(last) >= applied
+        {
+            let followed = follow_at_start(&self.log, last).await;
+            followed.map_err(MachineError::new)?;
+        }
+        staging.forget(&file).await.map_err(MachineError::new)
     }
 
     /// Puts the rows of a file in the place of the machine's.
@@ -133,7 +133,7 @@ impl MachineAdapter {
             return Ok(());
         };
         let expected = entries.len();
-        let group = self.group;
+        let group = self.log.group();
         let handed_over = HandedOver::new(&self.state, convert::position_log_id(last));
         let replies = self
             .machine
@@ -209,9 +209,13 @@ impl RaftStateMachine<TypeConfig> for MachineAdapter {
                 "only a received snapshot can be taken over",
             ));
         };
-        if meta.last_log_id > self.state.lock().applied() {
+        if let Some(last) = meta.last_log_id
+            && Some(last) > self.state.lock().applied()
+        {
             self.install(meta, &file).await.map_err(io::Error::other)?;
-            let group = self.group;
+            let noted = purge_durably(&self.log, last).await;
+            noted.map_err(io::Error::other)?;
+            let group = self.log.group();
             tracing::info!(%group, ?meta, "snapshot taken over");
         }
         match &self.staging {
@@ -284,67 +288,4 @@ impl RaftSnapshotBuilder<TypeConfig> for FloorSnapshot {
 }
 
 #[cfg(test)]
-mod tests {
-    use async_trait::async_trait;
-    use bytes::Bytes;
-    use openraft::{Entry, EntryPayload};
-
-    use super::*;
-    use crate::machine::{Floor, MachineError};
-    use crate::snapshot::{SnapshotSink, SnapshotSource};
-    use crate::types::{Command, LeaderId};
-
-    /// Remembers how many entries came at once.
-    #[derive(Default)]
-    struct Batches(Mutex<Vec<usize>>);
-
-    #[async_trait]
-    impl Machine for Batches {
-        async fn floor(&self) -> Result<Floor, MachineError> {
-            Ok(Floor::default())
-        }
-
-        async fn apply(&self, entries: Vec<Committed>) -> Result<Vec<Bytes>, MachineError> {
-            self.0.lock().push(entries.len());
-            Ok(vec![Bytes::new(); entries.len()])
-        }
-
-        async fn snapshot(&self) -> Result<(Floor, Box<dyn SnapshotSource>), MachineError> {
-            Err(MachineError::new("it has nothing durable"))
-        }
-
-        async fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, MachineError> {
-            Err(MachineError::new("it keeps nothing"))
-        }
-    }
-
-    async fn batches_of(sizes: Vec<usize>) -> Vec<usize> {
-        let machine = Arc::new(Batches::default());
-        let mut adapter = MachineAdapter::open(GroupId(1), machine.clone(), None)
-            .await
-            .expect("it has no floor");
-        let entries = (1..).zip(sizes).map(|(index, size)| {
-            let leader = LeaderId {
-                term: 1,
-                node_id: 1,
-            };
-            let entry = Entry {
-                log_id: LogId::new(leader, index),
-                payload: EntryPayload::Normal(Command(Bytes::from(vec![0; size]))),
-            };
-            Ok((entry, None))
-        });
-        let applied = adapter.apply(futures::stream::iter(entries)).await;
-        applied.expect("the machine takes everything");
-        let batches = machine.0.lock();
-        batches.clone()
-    }
-
-    #[tokio::test]
-    async fn a_batch_ends_after_so_many_entries_or_so_many_bytes() {
-        assert_eq!(batches_of(vec![1; 600]).await, [256, 256, 88]);
-        let large = APPLY_BYTES_MAX / 4;
-        assert_eq!(batches_of(vec![large; 10]).await, [4, 4, 2]);
-        assert_eq!(batches_of(vec![1, APPLY_BYTES_MAX, 1]).await, [2, 1]);
-    }
-}
+mod tests;

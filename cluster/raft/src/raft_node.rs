@@ -8,7 +8,7 @@ use openraft::Config;
 use parking_lot::Mutex;
 use ringtail_log::{GroupLog, LogError, SegmentLog};
 use ringtail_proto::wire::peer::raft_server::{Raft as RaftRpc, RaftServer};
-use ringtail_proto::{GroupId, LogIndex, NodeId};
+use ringtail_proto::{GroupId, NodeId};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -159,12 +159,9 @@ impl RaftNode {
         group: GroupId,
         machine: Arc<dyn Machine>,
     ) -> Result<Group, RaftError> {
-        let adapter = MachineAdapter::open(group, machine, self.staging.clone()).await?;
-        let state = adapter.state().clone();
         let log = self.log.group(group);
-        if adapter.is_restored() {
-            follow_snapshot(&log, &state)?;
-        }
+        let adapter = MachineAdapter::open(log.clone(), machine, self.staging.clone()).await?;
+        let state = adapter.state().clone();
         check_floor(&log, &state)?;
         let raft = Raft::new(
             self.options.node.0,
@@ -244,30 +241,6 @@ impl Drop for RaftNode {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
-}
-
-/// After a snapshot was taken over at the start, the log goes on behind it: what is not known to lead up to it goes.
-fn follow_snapshot(log: &GroupLog, state: &Mutex<AppliedState>) -> Result<(), RaftError> {
-    let Some(floor) = state.lock().floor() else {
-        return Ok(());
-    };
-    let index = LogIndex(floor.index);
-    let end = LogIndex(floor.index + 1);
-    let is_after_purge = log.purged().is_none_or(|purged| purged.index < index);
-    let reaches = log.last().is_some_and(|last| last.index >= index);
-    if is_after_purge && reaches {
-        let held = log.read(index, end, u64::MAX)?;
-        let agrees = held
-            .first()
-            .is_some_and(|entry| convert::log_id(entry.position) == floor);
-        if !agrees {
-            log.truncate_after(log.committed().map(|committed| committed.index))?;
-        }
-    }
-    if is_after_purge {
-        log.purge(convert::stored_position(&floor))?;
-    }
-    Ok(())
 }
 
 /// Log and machine have to meet: the log may not begin after the machine's state, nor end before it.

@@ -9,6 +9,7 @@
 
 mod cutter;
 mod data;
+mod follow;
 mod part;
 mod receive;
 mod send;
@@ -16,6 +17,7 @@ mod staged_file;
 mod staging;
 
 pub(crate) use data::SnapshotData;
+pub(crate) use follow::{follow_at_start, purge_durably};
 pub use part::{SNAPSHOT_PART_BYTES_MAX, SnapshotPart, SnapshotSink, SnapshotSource};
 pub(crate) use receive::receive_snapshot;
 pub(crate) use send::send_snapshot;

@@ -116,7 +116,7 @@ impl StoreBuilder<TypeConfig, LogStore, DurableAdapter, Arc<SegmentLog>> for Bui
         let (log, _) = SegmentLog::open(disk, Path::new("/log"), LogOptions::default())
             .map_err(|error| StorageError::read(AnyError::new(&error)))?;
         let group = GroupId(7);
-        let adapter = MachineAdapter::open(group, Arc::new(NoMachine), None)
+        let adapter = MachineAdapter::open(log.group(group), Arc::new(NoMachine), None)
             .await
             .expect("it has no floor to fail on");
         let store = LogStore::new(log.group(group));

@@ -5,8 +5,7 @@ use std::{io, net::TcpListener, sync::Arc, time::Duration};
 use actix_web::{App, HttpServer, dev::ServerHandle, web};
 use ringtail_proto::wire::{self, v1};
 use tokio::{sync::oneshot, task::JoinHandle};
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
+use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 
 use crate::{
@@ -145,6 +144,7 @@ fn start_http(
     .workers(config.threads)
     .backlog(HTTP_BACKLOG)
     .max_connections(http_connections_max / config.threads.max(1))
+    .tcp_nodelay(true)
     .keep_alive(HTTP_KEEP_ALIVE)
     .client_request_timeout(HTTP_REQUEST_HEAD_MAX)
     .shutdown_timeout(config.drain_seconds_max)
@@ -159,7 +159,9 @@ type GrpcTask = JoinHandle<Result<(), tonic::transport::Error>>;
 
 fn start_grpc(node: &Node, listener: TcpListener) -> io::Result<(oneshot::Sender<()>, GrpcTask)> {
     listener.set_nonblocking(true)?;
-    let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener)?);
+    // Here, as the builder's own setting does not reach connections of a listener that it has not opened.
+    let incoming =
+        TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?).with_nodelay(Some(true));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -171,7 +173,6 @@ fn start_grpc(node: &Node, listener: TcpListener) -> io::Result<(oneshot::Sender
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let server = Server::builder()
-        .tcp_nodelay(true)
         .initial_stream_window_size(Some(STREAM_WINDOW_BYTES))
         .initial_connection_window_size(Some(CONNECTION_WINDOW_BYTES))
         .add_service(HealthServer::new(HealthService::from_health_reporter(

@@ -114,10 +114,19 @@ impl GroupLog {
     ///
     /// A group that never purges keeps every segment since its first entry.
     pub fn purge(&self, upto: Position) -> Result<(), LogError> {
+        self.purge_with(upto, None)
+    }
+
+    /// The same; the callback runs once it is durable.
+    pub fn purge_durably(&self, upto: Position, on_durable: OnDurable) -> Result<(), LogError> {
+        self.purge_with(upto, Some(on_durable))
+    }
+
+    fn purge_with(&self, upto: Position, on_durable: Option<OnDurable>) -> Result<(), LogError> {
         let mut state = self.state.lock();
         state.purge(upto);
         let record = Record::positioned(RecordKind::Purge, self.group, upto);
-        self.send(state, vec![record], None)
+        self.send(state, vec![record], on_durable)
     }
 
     /// Saves the vote; the callback runs once it is durable, and only then may anyone learn of it.

@@ -121,6 +121,7 @@ async fn what_arrived_before_a_break_is_not_sent_again() {
     assert_eq!(kinds(&last), (parts - parts / 2, parts / 2));
     let file = receive(&receiver, &last).await.unwrap();
     assert_eq!(read(&file), rows(u32::MAX));
+    drop(file);
     assert_eq!(receiver.held_parts(GROUP).await.unwrap().len(), 0);
 }
 
@@ -166,5 +167,10 @@ async fn one_snapshot_of_a_group_arrives_at_a_time() {
     assert_eq!(second.code(), tonic::Code::Aborted, "{second}");
     drop(sender);
     assert!(first.await.unwrap().is_err());
+    // Nor while one that has arrived is being taken over.
+    let arrived = receive(&receiver, &whole).await.unwrap();
+    let third = receive(&receiver, &whole).await.err().unwrap();
+    assert_eq!(third.code(), tonic::Code::Aborted, "{third}");
+    drop(arrived);
     assert!(receive(&receiver, &whole).await.is_ok());
 }

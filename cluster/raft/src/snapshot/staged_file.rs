@@ -19,6 +19,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ringtail_log::{Disk, DiskFile};
 
 use super::SnapshotPart;
+use super::staging::Turn;
 
 const MAGIC: &[u8; 8] = b"RTSNAP\0\x01";
 /// Largest frame; a part holds one row at least, whatever its size.
@@ -30,13 +31,15 @@ const HELD_PARTS_MAX: usize = 65_536;
 /// What a part is known by: the first half of its BLAKE3.
 pub(crate) type PartHash = [u8; 16];
 
-/// A complete and checked snapshot on disk. The file goes with the last handle once it was used.
+/// A complete and checked snapshot on disk.
 pub(crate) struct StagedFile {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
     meta: Bytes,
     /// Where the first part begins.
     parts_at: u64,
+    /// Until it is used no other one of its group may take its place.
+    turn: Option<Turn>,
 }
 
 impl StagedFile {
@@ -55,12 +58,14 @@ impl StagedFile {
             path,
             meta,
             parts_at,
+            turn: None,
         })
     }
 
-    /// The same file, at another path by now.
-    pub(crate) fn renamed(self, path: PathBuf) -> Self {
-        Self { path, ..self }
+    /// The same file, at the path of those that have arrived whole.
+    pub(super) fn arrived(self, path: PathBuf, turn: Turn) -> Self {
+        let turn = Some(turn);
+        Self { path, turn, ..self }
     }
 
     /// What the snapshot is.

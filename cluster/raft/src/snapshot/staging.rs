@@ -172,8 +172,8 @@ impl Staging {
     }
 }
 
-/// The right to receive a group's snapshot.
-struct Turn {
+/// The right to receive a group's snapshot, and to take it over.
+pub(super) struct Turn {
     staging: Staging,
     group: GroupId,
 }
@@ -239,8 +239,9 @@ impl Arriving {
             let Self {
                 writer,
                 broken,
-                turn: Turn { ref staging, group },
+                turn,
             } = self;
+            let (staging, group) = (turn.staging.clone(), turn.group);
             writer.finish()?;
             let arrived = staging.arriving_path(group);
             let file = StagedFile::open(&*staging.disk, arrived.clone())?;
@@ -249,7 +250,7 @@ impl Arriving {
             drop(broken);
             staging.remove_if_there(&staging.broken_path(group))?;
             staging.disk.sync_directory(&staging.directory)?;
-            Ok(Arc::new(file.renamed(whole)))
+            Ok(Arc::new(file.arrived(whole, turn)))
         })
         .await?
     }
