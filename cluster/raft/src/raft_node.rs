@@ -73,7 +73,7 @@ impl RaftNode {
         let config = options.openraft_config()?;
         let groups = Arc::new(Groups::default());
         let (links, opened) = Links::new(peering.channels);
-        let beats = heartbeat::run(groups.clone(), options.heartbeat_interval);
+        let beats = heartbeat::run(groups.clone(), links.clone(), options.heartbeat_interval);
         // Twice the longest time that a lease and an election take.
         let lasting = 4 * options.election_timeout_max;
         let detector = transport::detect_failures(options.node, groups.clone(), opened, lasting);

@@ -6,7 +6,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use ringtail_log::FaultDisk;
@@ -24,8 +24,8 @@ const ELECTION_TIMEOUT: Duration = Duration::from_secs(3);
 type Directory = Arc<Mutex<BTreeMap<NodeId, Channel>>>;
 
 /// Nodes that know each other's addresses.
-#[derive(Default)]
 struct Ring {
+    election_timeout: Duration,
     directory: Directory,
     nodes: BTreeMap<u64, Node>,
 }
@@ -39,7 +39,21 @@ struct Node {
     server: JoinHandle<()>,
 }
 
+impl Default for Ring {
+    fn default() -> Self {
+        Self::with_election_timeout(ELECTION_TIMEOUT)
+    }
+}
+
 impl Ring {
+    fn with_election_timeout(election_timeout: Duration) -> Self {
+        Self {
+            election_timeout,
+            directory: Directory::default(),
+            nodes: BTreeMap::new(),
+        }
+    }
+
     async fn start(&mut self, id: u64) -> &Node {
         self.start_on(id, FaultDisk::new(), Store::default()).await
     }
@@ -53,8 +67,8 @@ impl Ring {
             staging: Some(staging),
         };
         let options = RaftOptions {
-            election_timeout_min: ELECTION_TIMEOUT,
-            election_timeout_max: ELECTION_TIMEOUT * 4 / 3,
+            election_timeout_min: self.election_timeout,
+            election_timeout_max: self.election_timeout + ELECTION_TIMEOUT / 3,
             ..RaftOptions::new(NodeId(id))
         };
         let raft = RaftNode::start(options, open_log(&disk), peering).unwrap();
@@ -85,7 +99,11 @@ impl Ring {
 
     /// A ring of one grows to three voters.
     async fn of_three() -> Self {
-        let mut ring = Self::default();
+        Self::default().grown_to_three().await
+    }
+
+    async fn grown_to_three(self) -> Self {
+        let mut ring = self;
         ring.start(1).await.group.initialize_single().await.unwrap();
         ring.group(1).ready().await.unwrap();
         for id in [2, 3] {
@@ -249,6 +267,23 @@ async fn a_replica_behind_the_log_gets_the_rows_of_a_peer() {
     apply_range(ring.group(1), 310..320).await;
     ring.all_applied(1).await;
     assert_eq!(ring.nodes[&2].machine.commands().len(), 320);
+    ring.stop().await;
+}
+
+/// Their own timeout would be over only after the lost leader's lease and as long again.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_never_led_take_over_as_soon_as_the_lease_is_over() {
+    let timeout = Duration::from_secs(10);
+    let ring = Ring::with_election_timeout(timeout);
+    let mut ring = ring.grown_to_three().await;
+    let leader = ring.apply_among(&[1, 2, 3], 0..20).await;
+    assert_eq!(leader, 1, "nobody else ever led");
+    until(|| ring.nodes.values().all(|node| is_in_contact(&node.group))).await;
+    ring.kill(1).await;
+    let killed = Instant::now();
+    ring.leader_among(&[2, 3]).await;
+    let took = killed.elapsed();
+    assert!(took < timeout * 2 - timeout / 10, "{took:?}");
     ring.stop().await;
 }
 

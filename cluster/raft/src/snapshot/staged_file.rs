@@ -39,7 +39,7 @@ pub(crate) struct StagedFile {
     /// Where the first part begins.
     parts_at: u64,
     /// Until it is used no other one of its group may take its place.
-    turn: Option<Turn>,
+    _turn: Option<Turn>,
 }
 
 impl StagedFile {
@@ -58,14 +58,17 @@ impl StagedFile {
             path,
             meta,
             parts_at,
-            turn: None,
+            _turn: None,
         })
     }
 
     /// The same file, at the path of those that have arrived whole.
     pub(super) fn arrived(self, path: PathBuf, turn: Turn) -> Self {
-        let turn = Some(turn);
-        Self { path, turn, ..self }
+        Self {
+            path,
+            _turn: Some(turn),
+            ..self
+        }
     }
 
     /// What the snapshot is.

@@ -56,6 +56,11 @@ impl Links {
         link.clone()
     }
 
+    /// Has streams to a node, though nothing is to be sent.
+    pub(crate) fn keep(&self, node: NodeId) {
+        drop(self.link(node));
+    }
+
     /// Closes the streams to nodes that are in the ring no more.
     pub(crate) fn forget(&self, is_gone: impl Fn(NodeId) -> bool) {
         self.links.lock().retain(|node, _| !is_gone(*node));
