@@ -21,7 +21,10 @@ pub(crate) const FRONT_ENDS: [&str; 2] = ["node/tracker", "node/dashboard"];
 impl Workspace {
     /// Asks cargo; works from any folder of the repository.
     pub(crate) fn find() -> anyhow::Result<Self> {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
+        // As cargo says now, not as it said when this was compiled: two checkouts may share a folder of builds.
+        let crate_dir = std::env::var_os("CARGO_MANIFEST_DIR");
+        let crate_dir = crate_dir.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let manifest = Path::new(&crate_dir).join("../../Cargo.toml");
         let metadata = MetadataCommand::new()
             .manifest_path(&manifest)
             .no_deps()
