@@ -45,25 +45,21 @@ async fn watch_peer(
         {
             return;
         }
-        take_over(node, peer, &groups, &is_up, lasting).await;
+        take_over(node, peer, &groups, lasting).await;
     }
 }
 
-/// Stands for election in the groups that the lost node led, until they have a leader or the node is back.
-async fn take_over(
-    node: NodeId,
-    peer: NodeId,
-    groups: &Groups,
-    is_up: &watch::Receiver<bool>,
-    lasting: Duration,
-) {
+/// Stands for election in the groups that the lost node led, until they have a leader or hear of the old one. That the
+/// node is back does not end it: after a restart it leads no more.
+async fn take_over(node: NodeId, peer: NodeId, groups: &Groups, lasting: Duration) {
     let pause = ATTEMPT_PAUSE_MIN
         + ATTEMPT_PAUSE_STEP * u32::try_from(node.0 % ATTEMPT_PAUSES).unwrap_or_default();
-    let end = Instant::now() + lasting;
-    while Instant::now() < end && !*is_up.borrow() {
+    let lost = Instant::now();
+    while lost.elapsed() < lasting {
         let orphans: Vec<Group> = open_groups(groups)
             .into_iter()
             .filter(|group| group.leader() == Some(peer) && group.is_voter())
+            .filter(|group| group.contact_age().is_none_or(|age| age >= lost.elapsed()))
             .collect();
         if orphans.is_empty() {
             return;
