@@ -5,7 +5,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// The last heartbeat of the leader that this replica agreed with.
+/// The last heartbeat that this replica agreed with, of a leader that a majority stands behind.
 #[derive(Default)]
 pub(crate) struct Contact(Mutex<Option<Instant>>);
 

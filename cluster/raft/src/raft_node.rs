@@ -23,7 +23,7 @@ use crate::machine::Machine;
 use crate::machine_adapter::MachineAdapter;
 use crate::options::RaftOptions;
 use crate::snapshot::Staging;
-use crate::transport::{self, Channels, Links, Network, RaftService, no_channels};
+use crate::transport::{self, Channels, IsBacked, Links, Network, RaftService, no_channels};
 use crate::types::Raft;
 
 /// All Raft groups of this process: one log, one heartbeat timer, one connection to each other node.
@@ -166,7 +166,12 @@ impl RaftNode {
         let raft = Raft::new(
             self.options.node.0,
             self.config.clone(),
-            Network::new(self.options.node, group, self.links.clone()),
+            Network::new(
+                self.options.node,
+                group,
+                self.links.clone(),
+                self.is_backed(),
+            ),
             LogStore::new(log),
             adapter,
         )
@@ -187,6 +192,15 @@ impl RaftNode {
             opened.elect().await?;
         }
         Ok(opened)
+    }
+
+    /// A leader counts as backed for as long as its lease would last.
+    fn is_backed(&self) -> IsBacked {
+        let (groups, lease) = (self.groups.clone(), self.options.election_timeout_max);
+        Arc::new(move |group| {
+            let age = find_group(&groups, group).and_then(|group| group.contact_age());
+            age.is_some_and(|age| age < lease)
+        })
     }
 
     /// The open group with this id.

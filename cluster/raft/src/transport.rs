@@ -18,7 +18,7 @@ use std::sync::Arc;
 use ringtail_proto::NodeId;
 use tonic::transport::Channel;
 
-pub(crate) use connection::Network;
+pub(crate) use connection::{IsBacked, Network};
 pub(crate) use failure_detector::run as detect_failures;
 pub(crate) use links::Links;
 pub(crate) use service::RaftService;

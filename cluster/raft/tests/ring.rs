@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use ringtail_log::FaultDisk;
 use ringtail_proto::NodeId;
-use ringtail_raft::{Channels, Group, Peering, RaftError, RaftNode, RaftOptions, Staging};
+use ringtail_raft::{
+    Channels, Group, LeadershipWatch, Peering, RaftError, RaftNode, RaftOptions, Staging,
+};
 use support::*;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -97,23 +99,22 @@ impl Ring {
         self.nodes.entry(id).insert_entry(node).into_mut()
     }
 
-    /// A ring of one grows to three voters.
     async fn of_three() -> Self {
-        Self::default().grown_to_three().await
+        Self::default().grown_to([2, 3]).await
     }
 
-    async fn grown_to_three(self) -> Self {
+    /// A ring of one grows by these voters.
+    async fn grown_to<const N: usize>(self, others: [u64; N]) -> Self {
         let mut ring = self;
         ring.start(1).await.group.initialize_single().await.unwrap();
         ring.group(1).ready().await.unwrap();
-        for id in [2, 3] {
+        for id in others {
             ring.start(id).await;
             ring.group(1).add_learner(NodeId(id)).await.unwrap();
         }
-        ring.group(1)
-            .change_voters(&nodes([1, 2, 3]), false)
-            .await
-            .unwrap();
+        let mut voters = nodes(others);
+        voters.insert(NodeId(1));
+        ring.group(1).change_voters(&voters, false).await.unwrap();
         ring
     }
 
@@ -276,10 +277,14 @@ async fn nodes_that_never_led_take_over_as_soon_as_the_lease_is_over() {
     for is_back_at_once in [false, true] {
         let timeout = Duration::from_secs(10);
         let ring = Ring::with_election_timeout(timeout);
-        let mut ring = ring.grown_to_three().await;
+        let mut ring = ring.grown_to([2, 3]).await;
         let leader = ring.apply_among(&[1, 2, 3], 0..20).await;
         assert_eq!(leader, 1, "nobody else ever led");
-        until(|| ring.nodes.values().all(|node| is_in_contact(&node.group))).await;
+        // Long enough for the streams that followers keep to their leader.
+        for follower in [2, 3] {
+            hears_beats(ring.group(follower), 10).await;
+        }
+        let old_term = ring.group(1).metrics().term;
         let (disk, store) = ring.kill(1).await;
         let killed = Instant::now();
         if is_back_at_once {
@@ -287,10 +292,8 @@ async fn nodes_that_never_led_take_over_as_soon_as_the_lease_is_over() {
         }
         let others = [2, 3].map(|id| ring.group(id).watch_leadership());
         until(|| {
-            let leaders = others.iter().map(|other| other.current().leader);
-            leaders
-                .into_iter()
-                .all(|leader| leader.is_some_and(|leader| leader != NodeId(1)))
+            let mut current = others.iter().map(LeadershipWatch::current);
+            current.all(|current| current.term > old_term && current.leader.is_some())
         })
         .await;
         let took = killed.elapsed();
@@ -322,6 +325,33 @@ async fn a_leader_that_nobody_acknowledges_knows_it() {
     ring.kill(3).await;
     until(|| !is_in_contact(ring.group(1))).await;
     ring.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_is_not_in_touch_through_a_leader_that_the_majority_has_lost() {
+    let ring = Ring::default();
+    let mut ring = ring.grown_to([2, 3, 4, 5]).await;
+    ring.hand_over_to(1).await;
+    until(|| is_in_contact(ring.group(2))).await;
+    for id in [3, 4, 5] {
+        ring.kill(id).await;
+    }
+    // It goes on hearing its leader.
+    until(|| !is_in_contact(ring.group(2))).await;
+    assert_eq!(ring.group(2).leader(), Some(NodeId(1)));
+    ring.stop().await;
+}
+
+/// Waits until the leader was heard so often.
+async fn hears_beats(group: &Group, beats: usize) {
+    let (mut heard, mut last_age) = (0, Duration::MAX);
+    until(|| {
+        let age = group.contact_age().unwrap_or(Duration::MAX);
+        heard += usize::from(age < last_age);
+        last_age = age;
+        heard >= beats
+    })
+    .await;
 }
 
 fn is_in_contact(group: &Group) -> bool {

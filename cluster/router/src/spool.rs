@@ -124,7 +124,7 @@ impl Spool {
                 spool.keep_copy(key, content)
             );
             if let Err(error) = written {
-                spool.index.lock().release(key, header.file_bytes());
+                spool.index.lock().give_up(key, header.file_bytes());
                 tracing::error!(%group, %error, "route: the spool could not take events");
                 return Err(failed(error.to_string()));
             }

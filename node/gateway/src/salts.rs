@@ -129,6 +129,15 @@ impl Salts {
         Ok(salts)
     }
 
+    /// Writes what another node gave to where [`Self::open`] finds it, before this node has any.
+    ///
+    /// # Errors
+    /// When it is not what [`Self::export`] gives, or the file cannot be written.
+    pub fn begin_with(path: &Path, exported: &str) -> Result<(), SaltsError> {
+        let held = format::read(exported).map_err(|fault| fault.at(Path::new("another node")))?;
+        write(path, &held)
+    }
+
     /// Makes what is due, deletes what is over, writes the file if anything changed. Call it every few minutes.
     ///
     /// # Errors
@@ -257,28 +266,31 @@ impl Salts {
         Ok(())
     }
 
-    /// Replaces the file as a whole: a crash leaves the old or the new one.
     fn write(&self, held: &Held) -> Result<(), SaltsError> {
-        let fault = |source| file_error(&self.path, source);
-        let beside = self.path.with_extension("new");
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)
-            .map_err(fault)?;
-        file.write_all(format::write(held).as_bytes())
-            .map_err(fault)?;
-        file.sync_all().map_err(fault)?;
-        fs::rename(&beside, &self.path).map_err(fault)?;
-        let folder = self
-            .path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = fs::File::open(folder.unwrap_or(Path::new("."))).map_err(fault)?;
-        folder.sync_all().map_err(fault)
+        write(&self.path, held)
     }
+}
+
+/// Replaces the file as a whole: a crash leaves the old or the new one.
+fn write(path: &Path, held: &Held) -> Result<(), SaltsError> {
+    let fault = |source| file_error(path, source);
+    let beside = path.with_extension("new");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(fault)?;
+    file.write_all(format::write(held).as_bytes())
+        .map_err(fault)?;
+    file.sync_all().map_err(fault)?;
+    fs::rename(&beside, path).map_err(fault)?;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = fs::File::open(folder.unwrap_or(Path::new("."))).map_err(fault)?;
+    folder.sync_all().map_err(fault)
 }
 
 impl Held {

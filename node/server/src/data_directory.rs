@@ -20,6 +20,7 @@ const FORMAT: u32 = 1;
 const FORMAT_FILE: &str = "format";
 const IDENTITY_FILE: &str = "node.id";
 const LOCK_FILE: &str = "lock";
+const SALTS_FILE: &str = "salts";
 const TOKEN_FILE: &str = "admin.token";
 const ADDRESSES_FILE: &str = "addresses.json";
 const PEERS_FILE: &str = "peers.json";
@@ -170,6 +171,11 @@ impl Unclaimed {
         self.path.join("tls")
     }
 
+    /// The file of salts and import keys.
+    pub(crate) fn salts(&self) -> PathBuf {
+        self.path.join(SALTS_FILE)
+    }
+
     /// The directory of the node that it belongs to; of a new ring's first node when it belongs to none.
     ///
     /// # Errors
@@ -228,7 +234,7 @@ impl DataDirectory {
     /// The file of the salts.
     #[must_use]
     pub(crate) fn salts(&self) -> PathBuf {
-        self.path.join("salts")
+        self.path.join(SALTS_FILE)
     }
 
     /// The directory of events that wait for a quorum.

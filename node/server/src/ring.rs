@@ -28,7 +28,7 @@ pub(crate) use gauges::measure_groups;
 pub(crate) use handover::Handover;
 pub(crate) use health::PeerHealth;
 pub(crate) use hosting::{Hosting, hosted_by, log_of, never_moved};
-pub(crate) use join::{JoinOptions, join};
+pub(crate) use join::{JoinOptions, check_same_ring, join};
 pub(crate) use leadership::RouteLeadership;
 pub(crate) use learning::learn;
 pub(crate) use look_service::LookService;

@@ -104,7 +104,8 @@ async fn claim(
             ring::check_advertised(&addresses.peer)?;
             ring::join(unclaimed, &options, addresses).await?
         }
-        (Some(identity), Some(_)) => {
+        (Some(identity), Some(options)) => {
+            ring::check_same_ring(&unclaimed, &identity, &options)?;
             tracing::info!(node = %identity.node, "a node of a ring already, the join token is left alone");
             unclaimed
         }

@@ -191,6 +191,7 @@ impl Node {
         let admission = Admission::server(
             metadata.clone(),
             Arc::clone(&credentials),
+            Arc::clone(&salts),
             Arc::clone(&clock),
         );
         let events = EventsService::server(router.clone(), Arc::new(caller));

@@ -229,6 +229,7 @@ async fn messages_over_their_limit_are_refused() {
         ..peer::Append::default()
     };
     let frame = peer::AppendFrame {
+        is_backed: false,
         group: 1,
         append: Some(append),
         ..peer::AppendFrame::default()

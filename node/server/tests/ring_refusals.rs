@@ -18,7 +18,7 @@ use ringtail_proto::{
 };
 use serde_json::{Value, json};
 use support::{
-    Node, refused_start,
+    Node, refused_start, refused_start_in,
     ring::{LOOK, PATIENCE, is_settled, ring_of_three, until_ring},
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -289,6 +289,20 @@ async fn what_an_older_binary_does_not_know_waits_for_it() {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
+#[test]
+fn a_node_of_one_ring_does_not_go_on_as_if_it_had_joined_another() {
+    let first = Node::start();
+    let token = new_token(&first);
+    let join = ["--join", &first.peer, "--token", &token];
+    let data = Node::start().kill();
+    let said = refused_start_in(&data, &join);
+    assert!(said.contains("the join token is another ring's"), "{said}");
+    // It is as it was, and the token is not spent.
+    let own = Node::start_in(data, &[]);
+    let joined = Node::start_in(tempfile::tempdir().unwrap(), &join);
+    drop((own, joined));
+}
+
 #[tokio::test]
 async fn a_joiner_that_crashed_before_it_learned_the_ring_is_found_elsewhere() {
     let first = Node::start();
@@ -296,6 +310,9 @@ async fn a_joiner_that_crashed_before_it_learned_the_ring_is_found_elsewhere() {
     let join = new_token(&first);
     let join = ["--join", &first.peer, "--token", &join];
     let data = support::killed_once_it_is(tempfile::tempdir().unwrap(), &join, "node.id");
+    // It will never lead with salts of its own.
+    let salts = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap();
+    assert_eq!(salts(data.path().join("salts")), salts(first.path("salts")));
     // Without the token, and at another port.
     let second = Node::start_in(data, &[]);
     let ring = until_ring(&first, &token, "of two active nodes", |ring| {

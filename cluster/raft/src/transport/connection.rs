@@ -37,16 +37,30 @@ const BACKOFF: Duration = Duration::from_millis(50);
 
 type RpcError = RPCError<TypeConfig>;
 
+/// Whether a majority has acknowledged this node as the leader of a group a short time ago.
+pub(crate) type IsBacked = Arc<dyn Fn(GroupId) -> bool + Send + Sync>;
+
 /// Makes the connections of one group.
 pub(crate) struct Network {
     node: NodeId,
     group: GroupId,
     links: Arc<Links>,
+    is_backed: IsBacked,
 }
 
 impl Network {
-    pub(crate) fn new(node: NodeId, group: GroupId, links: Arc<Links>) -> Self {
-        Self { node, group, links }
+    pub(crate) fn new(
+        node: NodeId,
+        group: GroupId,
+        links: Arc<Links>,
+        is_backed: IsBacked,
+    ) -> Self {
+        Self {
+            node,
+            group,
+            links,
+            is_backed,
+        }
     }
 
     fn connection(&self, target: u64, is_for_heartbeats: bool) -> Connection {
@@ -55,6 +69,7 @@ impl Network {
             group: self.group,
             target: NodeId(target),
             links: self.links.clone(),
+            is_backed: self.is_backed.clone(),
             is_for_heartbeats,
         }
     }
@@ -78,6 +93,7 @@ pub(crate) struct Connection {
     group: GroupId,
     target: NodeId,
     links: Arc<Links>,
+    is_backed: IsBacked,
     is_for_heartbeats: bool,
 }
 
@@ -181,7 +197,8 @@ impl Connection {
             return Ok(Box::pin(stream::empty()));
         };
         let append = from_append(request).map_err(network_error)?;
-        if !session.sender().send(append, true).await {
+        let is_backed = (self.is_backed)(self.group);
+        if !session.sender().send_heartbeat(append, is_backed).await {
             return Err(self.unreachable("the stream broke").into());
         }
         let answer = stream::once(async move {
@@ -209,7 +226,7 @@ impl Connection {
                         return;
                     }
                 };
-                if !sender.send(append, false).await {
+                if !sender.send(append).await {
                     return;
                 }
             }

@@ -18,6 +18,11 @@ const ATTEMPT_PAUSE_STEP: Duration = Duration::from_millis(13);
 /// Different pauses.
 const ATTEMPT_PAUSES: u64 = 4;
 
+/// The part of the time that a lost leader is looked after in which its last words may still arrive.
+const LATE_SHARE: u32 = 8;
+/// The part of it that an election has before the next one is tried.
+const CONTESTED_SHARE: u32 = 16;
+
 /// Watches every stream until the node stops. A lost leader is given up after `lasting`; the election timeout goes on.
 pub(crate) async fn run(
     node: NodeId,
@@ -49,23 +54,66 @@ async fn watch_peer(
     }
 }
 
-/// Stands for election in the groups that the lost node led, until they have a leader or hear of the old one. That the
-/// node is back does not end it: after a restart it leads no more.
+/// A group whose leader's stream was lost.
+struct Orphan {
+    group: Group,
+    /// The term it was last seen in, and since when.
+    term: u64,
+    since: Instant,
+}
+
+impl Orphan {
+    fn new(group: Group) -> Self {
+        let term = group.watch_leadership().current().term;
+        let since = Instant::now();
+        Self { group, term, since }
+    }
+
+    /// False once the group has another leader, or hears of the old one. Not when that was at the very beginning: what
+    /// was on its way still arrives. That the node is back says nothing: after a restart it leads no more.
+    fn is_left(&self, peer: NodeId, lost: Instant, lasting: Duration) -> bool {
+        let leader = self.group.leader();
+        let since = lost.elapsed().saturating_sub(lasting / LATE_SHARE);
+        let is_heard_again = || self.group.contact_age().is_some_and(|age| age < since);
+        leader.is_none_or(|leader| leader == peer && !is_heard_again()) && self.group.is_voter()
+    }
+
+    /// False while an election is under way that may still succeed.
+    fn is_time_to_stand(&mut self, contested: Duration) -> bool {
+        let current = self.group.watch_leadership().current();
+        if current.term != self.term {
+            self.term = current.term;
+            self.since = Instant::now();
+        }
+        if current.leader.is_some() {
+            return true;
+        }
+        let is_over = self.since.elapsed() >= contested;
+        if is_over {
+            self.since = Instant::now();
+        }
+        is_over
+    }
+}
+
+/// Stands for election in the groups that the lost node led.
 async fn take_over(node: NodeId, peer: NodeId, groups: &Groups, lasting: Duration) {
     let pause = ATTEMPT_PAUSE_MIN
         + ATTEMPT_PAUSE_STEP * u32::try_from(node.0 % ATTEMPT_PAUSES).unwrap_or_default();
+    let contested = lasting / CONTESTED_SHARE + pause;
     let lost = Instant::now();
+    let led = |group: &Group| group.leader() == Some(peer);
+    let orphans = open_groups(groups).into_iter().filter(led);
+    let mut orphans: Vec<Orphan> = orphans.map(Orphan::new).collect();
     while lost.elapsed() < lasting {
-        let orphans: Vec<Group> = open_groups(groups)
-            .into_iter()
-            .filter(|group| group.leader() == Some(peer) && group.is_voter())
-            .filter(|group| group.contact_age().is_none_or(|age| age >= lost.elapsed()))
-            .collect();
+        orphans.retain(|orphan| orphan.is_left(peer, lost, lasting));
         if orphans.is_empty() {
             return;
         }
-        for group in orphans {
-            if let Err(error) = group.stand_for_election().await {
+        for orphan in &mut orphans {
+            if orphan.is_time_to_stand(contested)
+                && let Err(error) = orphan.group.stand_for_election().await
+            {
                 tracing::debug!(%error, "no election");
             }
         }

@@ -95,7 +95,7 @@ impl Inbound {
             return;
         };
         if frame.is_heartbeat {
-            self.answer_heartbeat(replica, session, request);
+            self.answer_heartbeat(replica, session, request, frame.is_backed);
         } else {
             let raft = replica.raft().clone();
             self.append(raft, group, session, request).await;
@@ -167,6 +167,7 @@ impl Inbound {
         replica: Group,
         session: u64,
         request: AppendEntriesRequest<TypeConfig>,
+        is_backed: bool,
     ) {
         let Ok(permit) = self.heartbeats.clone().try_acquire_owned() else {
             return;
@@ -180,7 +181,8 @@ impl Inbound {
                     Outcome::Closed("a conflict before the first entry".to_owned())
                 }
                 Ok(response) => {
-                    if response.is_success() {
+                    // The ring may have left a leader that only some followers still hear behind, and them with it.
+                    if response.is_success() && is_backed {
                         replica.renew_contact();
                     }
                     from_outcome(response.into_stream_result(previous, last.or(previous)))

@@ -154,18 +154,39 @@ pub(super) struct SessionSender {
 
 impl SessionSender {
     /// Waits for room and sends; false when the session is over.
-    pub(super) async fn send(&self, append: peer::Append, is_heartbeat: bool) -> bool {
-        self.send_frame(Some(append), is_heartbeat).await
+    pub(super) async fn send(&self, append: peer::Append) -> bool {
+        let frame = self.frame(Some(append));
+        self.send_frame(frame).await
+    }
+
+    /// The same for a heartbeat, of a leader that a majority has acknowledged or not.
+    pub(super) async fn send_heartbeat(&self, append: peer::Append, is_backed: bool) -> bool {
+        let frame = peer::AppendFrame {
+            is_heartbeat: true,
+            is_backed,
+            ..self.frame(Some(append))
+        };
+        self.send_frame(frame).await
     }
 
     /// There will be no more appends: the receiver answers those that it has, and then that it is done.
     pub(super) async fn end(&self) {
         // A session that is over has ended already.
-        let _ = self.send_frame(None, false).await;
+        let _ = self.send_frame(self.frame(None)).await;
     }
 
-    async fn send_frame(&self, append: Option<peer::Append>, is_heartbeat: bool) -> bool {
-        let bytes = append.as_ref().map_or(1, append_bytes);
+    fn frame(&self, append: Option<peer::Append>) -> peer::AppendFrame {
+        peer::AppendFrame {
+            session: self.id,
+            group: self.group,
+            append,
+            is_heartbeat: false,
+            is_backed: false,
+        }
+    }
+
+    async fn send_frame(&self, frame: peer::AppendFrame) -> bool {
+        let bytes = frame.append.as_ref().map_or(1, append_bytes);
         let permits = u32::try_from(bytes.min(WAITING_BYTES_MAX)).unwrap_or(u32::MAX);
         let Ok(room) = self.shared.room.clone().acquire_many_owned(permits).await else {
             return false;
@@ -173,12 +194,6 @@ impl SessionSender {
         if !self.shared.sessions.lock().contains_key(&self.id) {
             return false;
         }
-        let frame = peer::AppendFrame {
-            session: self.id,
-            group: self.group,
-            append,
-            is_heartbeat,
-        };
         let outgoing = Outgoing {
             frame,
             bytes,

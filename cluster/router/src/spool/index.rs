@@ -38,6 +38,8 @@ pub(crate) struct Index {
     waiting: BTreeMap<GroupId, BTreeSet<FileKey>>,
     own: Usage,
     copies: Usage,
+    /// Own files on their way to the disk: a keeper that asks about its copy meanwhile has to go on keeping it.
+    writing: HashSet<u64>,
     /// Own files that were damaged: whoever keeps a copy forwards it.
     lost: HashSet<u64>,
     /// Who keeps a copy of an own file.
@@ -53,6 +55,7 @@ impl Index {
             waiting: BTreeMap::new(),
             own: Usage::default(),
             copies: Usage::default(),
+            writing: HashSet::new(),
             lost: HashSet::new(),
             keepers: HashMap::new(),
             next_file: 1,
@@ -84,13 +87,23 @@ impl Index {
     /// Counts a file that is about to be written.
     pub(crate) fn reserve(&mut self, key: FileKey, bytes: u64) {
         match self.is_own(key) {
-            true => self.own.add(bytes),
+            true => {
+                self.own.add(bytes);
+                self.writing.insert(key.file);
+            }
             false => self.copies.add(bytes),
         }
     }
 
-    /// Takes back a reservation, or what [`Self::remove`] leaves to take back.
-    pub(crate) fn release(&mut self, key: FileKey, bytes: u64) {
+    /// A file that was counted could not be written.
+    pub(crate) fn give_up(&mut self, key: FileKey, bytes: u64) {
+        if self.is_own(key) {
+            self.writing.remove(&key.file);
+        }
+        self.release(key, bytes);
+    }
+
+    fn release(&mut self, key: FileKey, bytes: u64) {
         match self.is_own(key) {
             true => self.own.subtract(bytes),
             false => self.copies.subtract(bytes),
@@ -100,6 +113,7 @@ impl Index {
     /// A file that was counted is on disk.
     pub(crate) fn insert(&mut self, key: FileKey, file: Header) {
         if self.is_own(key) {
+            self.writing.remove(&key.file);
             self.next_file = self.next_file.max(key.file.saturating_add(1));
             self.waiting.entry(file.group).or_default().insert(key);
         }
@@ -135,7 +149,7 @@ impl Index {
     /// True for an own file that was lost, false for one that waits; none when its events are in their log.
     pub(crate) fn fate(&self, file: u64) -> Option<bool> {
         let owner = self.node;
-        if self.files.contains_key(&FileKey { owner, file }) {
+        if self.writing.contains(&file) || self.files.contains_key(&FileKey { owner, file }) {
             return Some(false);
         }
         self.lost.contains(&file).then_some(true)
@@ -199,5 +213,47 @@ impl Index {
             }
         }
         copies
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::SpooledEntry;
+
+    const NODE: NodeId = NodeId(1);
+
+    fn header() -> Header {
+        let entry = SpooledEntry {
+            group: GroupId(3),
+            received: UnixMillis(5),
+            events: 2,
+            bytes: bytes::Bytes::from_static(b"entry"),
+        };
+        Header::decode(&entry.encode()).expect("it was just encoded")
+    }
+
+    #[test]
+    fn a_copy_is_needed_from_before_the_own_write_until_the_events_are_in_their_log() {
+        let mut index = Index::new(NODE);
+        let key = index.next_file(UnixMillis(100));
+        assert_eq!(index.fate(key.file), None);
+        index.reserve(key, header().file_bytes());
+        assert_eq!(index.fate(key.file), Some(false), "the own write is slow");
+        index.insert(key, header());
+        assert_eq!(index.fate(key.file), Some(false));
+        assert_eq!(index.remove(key), Some(2));
+        assert_eq!(index.fate(key.file), None);
+        assert_eq!(index.own(), Usage::default());
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_written_needs_no_copy() {
+        let mut index = Index::new(NODE);
+        let key = index.next_file(UnixMillis(100));
+        index.reserve(key, 50);
+        index.give_up(key, 50);
+        assert_eq!(index.fate(key.file), None);
+        assert_eq!(index.own(), Usage::default());
     }
 }

@@ -71,7 +71,7 @@ impl Spool {
             let mut index = self.index.lock();
             match &written {
                 Ok(()) => index.insert(key, header),
-                Err(_) => index.release(key, bytes),
+                Err(_) => index.give_up(key, bytes),
             }
         }
         self.show();

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use ringtail_gateway::Salts;
 use ringtail_metadata::{
     Actor, Description, JoinAttempt, Metadata, MetadataError, NewNode, NodeAddresses, PeerReach,
 };
@@ -28,6 +29,7 @@ const JOINS_MAX: usize = 4;
 pub(crate) struct Admission {
     metadata: Metadata,
     credentials: Arc<NodeCredentials>,
+    salts: Arc<Salts>,
     clock: Arc<dyn Clock>,
     joins: Semaphore,
     refusals: Refusals,
@@ -37,6 +39,7 @@ impl Admission {
     pub(crate) fn server(
         metadata: Metadata,
         credentials: Arc<NodeCredentials>,
+        salts: Arc<Salts>,
         clock: Arc<dyn Clock>,
     ) -> JoiningServer<Self> {
         // A series that begins with its first failure hides it.
@@ -44,6 +47,7 @@ impl Admission {
         let admission = Self {
             metadata,
             credentials,
+            salts,
             clock,
             joins: Semaphore::new(JOINS_MAX),
             refusals: Refusals::default(),
@@ -114,6 +118,7 @@ impl Admission {
                     }),
                 })
                 .collect(),
+            salts: self.salts.export().into(),
         })
     }
 

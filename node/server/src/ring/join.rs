@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ringtail_gateway::Salts;
 use ringtail_metadata::JoinAttempt;
 use ringtail_peers::{NodeCredentials, PeerIdentity, RingAuthority, admission_channel};
 use ringtail_proto::{
@@ -36,21 +37,67 @@ pub(crate) struct JoinOptions {
     pub(crate) feature_level: u32,
 }
 
+/// What is in a join token.
+struct JoinToken<'a> {
+    /// Which token, and the proof of it: for the ring to check.
+    secret: &'a str,
+    /// Of the ring's authority.
+    fingerprint: [u8; FINGERPRINT_DIGITS / 2],
+}
+
+impl<'a> JoinToken<'a> {
+    fn parse(text: &'a str) -> Result<Self, ExitError> {
+        let usage = |message: &str| ExitError::new(Exit::Usage, format!("join token: {message}"));
+        let (secret, digits) = text
+            .trim()
+            .rsplit_once('.')
+            .filter(|(_, digits)| digits.len() == FINGERPRINT_DIGITS)
+            .ok_or_else(|| usage("it does not read id.secret.fingerprint"))?;
+        let mut fingerprint = [0; FINGERPRINT_DIGITS / 2];
+        hex::decode_to_slice(digits, &mut fingerprint)
+            .map_err(|error| usage(&error.to_string()))?;
+        Ok(Self {
+            secret,
+            fingerprint,
+        })
+    }
+}
+
+/// A node is in one ring for good: one that belongs to another than the token's may not go on as if it had joined.
+pub(crate) fn check_same_ring(
+    directory: &Unclaimed,
+    identity: &Identity,
+    options: &JoinOptions,
+) -> Result<(), ExitError> {
+    let token = JoinToken::parse(&options.token)?;
+    let own = PeerIdentity {
+        cluster: identity.cluster.as_u128(),
+        node: identity.node,
+    };
+    let found = NodeCredentials::load(&directory.tls(), own);
+    let found = found.map_err(|error| ExitError::new(Exit::DataDirectory, error))?;
+    // Without certificates it cannot serve, and says so itself.
+    if found.is_none_or(|own| own.authority().fingerprint() == token.fingerprint) {
+        return Ok(());
+    }
+    let Identity { cluster, node } = identity;
+    let message = format!(
+        "this data directory is that of node {node} of the ring {cluster}, and the join token is another ring's: \
+         give an empty directory to join with"
+    );
+    Err(ExitError::new(Exit::DataDirectory, message))
+}
+
 /// Spends the token and writes down who this node is: first the certificates, last the identity that makes them count.
 pub(crate) async fn join(
     directory: Unclaimed,
     options: &JoinOptions,
     addresses: &Addresses,
 ) -> Result<Unclaimed, ExitError> {
-    let usage = |message: &str| ExitError::new(Exit::Usage, format!("join token: {message}"));
-    let (secret, digits) = options
-        .token
-        .trim()
-        .rsplit_once('.')
-        .filter(|(_, digits)| digits.len() == FINGERPRINT_DIGITS)
-        .ok_or_else(|| usage("it does not read id.secret.fingerprint"))?;
-    let mut fingerprint = [0; FINGERPRINT_DIGITS / 2];
-    hex::decode_to_slice(digits, &mut fingerprint).map_err(|error| usage(&error.to_string()))?;
+    let JoinToken {
+        secret,
+        fingerprint,
+    } = JoinToken::parse(&options.token)?;
     let request = peer::JoinRequest {
         token: secret.to_owned(),
         addresses: Some(peer::NodeAddresses {
@@ -86,6 +133,8 @@ pub(crate) async fn join(
         Some((NodeId(node.id), addresses.peer))
     });
     directory.write_peers(&peers.collect())?;
+    let salts = std::str::from_utf8(&reply.salts).map_err(|error| fail(&error))?;
+    Salts::begin_with(&directory.salts(), salts).map_err(|error| fail(&error))?;
     directory.claim(&Identity {
         cluster: Uuid::from_u128(cluster),
         node: identity.node,

@@ -32,7 +32,11 @@ fn serve(data: &Path, arguments: &[&str]) -> Command {
 
 /// Starts a node that must not start; what it says on stderr.
 pub(crate) fn refused_start(arguments: &[&str]) -> String {
-    let data = tempfile::tempdir().unwrap();
+    refused_start_in(&tempfile::tempdir().unwrap(), arguments)
+}
+
+/// The same, in this directory.
+pub(crate) fn refused_start_in(data: &tempfile::TempDir, arguments: &[&str]) -> String {
     let output = serve(data.path(), arguments).output().unwrap();
     assert!(!output.status.success(), "{arguments:?}");
     String::from_utf8_lossy(&output.stderr).into_owned()
