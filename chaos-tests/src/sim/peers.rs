@@ -9,7 +9,7 @@ use std::{
 use futures::future::join_all;
 use hyper_util::rt::TokioIo;
 use parking_lot::{Mutex, RwLock};
-use ringtail_metadata::{Directory, Metadata, reconcile::NodeHealth};
+use ringtail_metadata::{Metadata, reconcile::NodeHealth};
 use ringtail_proto::{
     NodeId,
     wire::peer::{ReadIndexRequest, ring_client::RingClient},
@@ -124,23 +124,13 @@ impl NodeHealth for SimPeers {
     }
 }
 
-/// Peer addresses of all nodes that are in the ring.
-pub(crate) fn addresses(directory: &Directory) -> BTreeMap<NodeId, String> {
-    let nodes = directory.nodes();
-    let members = nodes.iter().filter(|node| node.is_member());
-    members
-        .filter(|node| !node.addresses.peer.is_empty())
-        .map(|node| (node.id, node.addresses.peer.clone()))
-        .collect()
-}
-
 /// Keeps the connections where the metadata says that the nodes are, and calls nodes that are not connected to.
 pub(crate) async fn follow_addresses(metadata: Metadata, peers: SimPeers, raft: Arc<RaftNode>) {
     let directory = metadata.directory();
     let mut changes = metadata.changes();
     loop {
         changes.mark_unchanged();
-        let known = addresses(&directory);
+        let known = directory.peer_addresses();
         peers.set_addresses(&known);
         raft.forget_nodes(|node| !known.contains_key(&node));
         let silent = peers.nodes().into_iter();

@@ -14,8 +14,8 @@ use ringtail_proto::{GroupId, NodeId, SiteId, UnixMillis};
 use ringtail_ring::SlotTable;
 
 use crate::{
-    Cluster, Domain, GroupPlacement, JoinToken, JoinTokenId, Key, KeyId, KeyRefusal, MetadataError,
-    Node, Secret, SecretHash, Site,
+    Cluster, Domain, GroupPlacement, JoinToken, JoinTokenId, Key, KeyId, KeyRefusal,
+    METADATA_GROUP, MetadataError, Node, Secret, SecretHash, Site,
     placement_map::{PlacementMap, placement_of},
     ring_state::RingState,
     settings::{SettingsPush, settings_of},
@@ -238,6 +238,40 @@ impl Directory {
     #[must_use]
     pub fn placement(&self) -> Arc<PlacementMap> {
         self.tables().placement.load_full()
+    }
+
+    /// The partitions of which a node has a replica, or has to have one.
+    #[must_use]
+    pub fn hosted_by(&self, node: NodeId) -> BTreeSet<GroupId> {
+        let placement = self.placement();
+        let places = placement
+            .iter()
+            .filter(|(group, place)| **group != METADATA_GROUP && place.hosts.contains(&node));
+        places.map(|(group, _)| *group).collect()
+    }
+
+    /// Those of the groups that a node holds alone since the birth of the ring, so that it may make itself their first
+    /// member. One that was elsewhere in between has members, whether or not this node knows them.
+    #[must_use]
+    pub fn never_moved(&self, node: NodeId, groups: &BTreeSet<GroupId>) -> BTreeSet<GroupId> {
+        let placement = self.placement();
+        let is_original = |group: &GroupId| {
+            placement
+                .get(group)
+                .is_none_or(|place| place.revision == 0 && place.voters == [node])
+        };
+        groups.iter().copied().filter(is_original).collect()
+    }
+
+    /// Where the other nodes call each node that is in the ring and has said where it is.
+    #[must_use]
+    pub fn peer_addresses(&self) -> BTreeMap<NodeId, String> {
+        let nodes = self.nodes();
+        let members = nodes.iter().filter(|node| node.is_member());
+        members
+            .filter(|node| !node.addresses.peer.is_empty())
+            .map(|node| (node.id, node.addresses.peer.clone()))
+            .collect()
     }
 
     /// The most replicas of a group: 1, 3 or 5.

@@ -8,11 +8,11 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ringtail_metadata::{
     Command, GroupPlacement, JOIN_TOKEN_MS_MAX, JOIN_TOKENS_MAX, JoinAttempt, JoinTokenId,
-    LEFT_NODES_MAX, Limits, MetadataError, NodeAddresses, NodeState, Outcome,
+    LEFT_NODES_MAX, Limits, METADATA_GROUP, MetadataError, NodeAddresses, NodeState, Outcome,
     reconcile::drain_progress,
 };
 use ringtail_proto::{ErrorKind, GroupId, NodeId, UnixMillis};
@@ -160,6 +160,30 @@ fn a_token_lets_one_node_in() {
     assert!(!tokens.contains(&"01".repeat(32)), "{tokens}");
     let audit = format!("{:?}", replica.machine.audit(100).unwrap());
     assert!(!audit.contains("SecretHash"), "{audit}");
+}
+
+#[test]
+fn a_node_hosts_what_is_sent_to_it_and_only_what_never_moved_is_its_own_from_birth() {
+    let mut replica = ring_of(2);
+    let groups = |groups: &[u32]| groups.iter().copied().map(GroupId).collect::<BTreeSet<_>>();
+    let hosted = |replica: &Replica, node| replica.directory().hosted_by(NodeId(node));
+    let all = hosted(&replica, 1);
+    let never_moved = |replica: &Replica, node| replica.directory().never_moved(NodeId(node), &all);
+    assert!(all.contains(&GroupId(1)) && !all.contains(&METADATA_GROUP));
+    assert_eq!(hosted(&replica, 2), groups(&[]));
+    assert_eq!(never_moved(&replica, 1), all);
+    assert_eq!(never_moved(&replica, 2), groups(&[]));
+    replica.run(move_group(1, &[2])).unwrap();
+    // On its way it is on both; it has members for ever.
+    assert!(hosted(&replica, 1).contains(&GroupId(1)));
+    assert_eq!(hosted(&replica, 2), groups(&[1]));
+    assert!(!never_moved(&replica, 1).contains(&GroupId(1)));
+    let revision = place(&replica, 1).revision;
+    replica.run(settle(1, revision, &[2])).unwrap();
+    assert!(!hosted(&replica, 1).contains(&GroupId(1)));
+    assert_eq!(never_moved(&replica, 2), groups(&[]));
+    let addresses = replica.directory().peer_addresses();
+    assert_eq!(addresses.into_keys().collect::<Vec<_>>(), ids(&[1, 2]));
 }
 
 #[test]

@@ -52,7 +52,7 @@ mod tests;
 pub use clock::{Clock, SystemClock};
 pub use duties::DutyReport;
 pub use error::{PartitionError, SiteError};
-pub use log_source::{FloorSink, LogSource};
+pub use log_source::{FloorSink, LogSource, SharedLog};
 pub use machine::{ApplyAt, SiteChange, SiteCondition, SiteMachine, SiteMachineError};
 pub use options::PartitionOptions;
 pub use partition::Seams;

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     disk_watch,
-    ring::{Hosting, PeerHealth, follow_addresses, measure_groups},
+    ring::{PeerHealth, follow_addresses, measure_groups},
     wiring::Node,
 };
 
@@ -56,13 +56,6 @@ fn ring_duties(node: &Node) -> (Vec<JoinHandle<()>>, Vec<AbortHandle>) {
         peers: node.peers.clone(),
         vitals: Arc::clone(&node.vitals),
     });
-    let hosting = Hosting {
-        node: node.identity.node,
-        metadata: metadata.clone(),
-        raft: Arc::clone(&node.raft),
-        partitions: Arc::clone(&node.partitions),
-        router: node.router.clone(),
-    };
     let groups: OpenGroups = {
         let raft = Arc::clone(&node.raft);
         Arc::new(move || {
@@ -92,7 +85,7 @@ fn ring_duties(node: &Node) -> (Vec<JoinHandle<()>>, Vec<AbortHandle>) {
         tokio::spawn(addresses),
         tokio::spawn(Arc::clone(&node.vitals).measure(node.peers.clone())),
         tokio::spawn(measure_groups(Arc::clone(&node.raft))),
-        tokio::spawn(hosting.run()),
+        tokio::spawn(Arc::clone(&node.hosting).run(node.router.clone())),
         keeper,
         reconciler,
         description(node),

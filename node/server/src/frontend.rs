@@ -116,12 +116,12 @@ fn start_http(
     listener: TcpListener,
 ) -> io::Result<(ServerHandle, JoinHandle<io::Result<()>>)> {
     let view = web::Data::new(node.health_view.clone());
-    let admin = web::Data::new(node.admin.clone());
-    let reports = web::Data::new(node.reports.clone());
-    let imports = web::Data::new(node.imports.clone());
-    let lookup = web::Data::new(node.lookup.clone());
-    let status = web::Data::new(node.status.clone());
-    let ring = web::Data::new(node.ring.clone());
+    let admin = web::Data::new(node.services.admin.clone());
+    let reports = web::Data::new(node.services.reports.clone());
+    let imports = web::Data::new(node.services.imports.clone());
+    let lookup = web::Data::new(node.services.lookup.clone());
+    let status = web::Data::new(node.services.status.clone());
+    let ring = web::Data::new(node.services.ring.clone());
     let gateway = web::Data::from(node.gateway.clone());
     let health = Arc::clone(&node.health);
     let http_connections_max = (connections_max - connections_max / GRPC_SHARE) as usize;
@@ -168,8 +168,8 @@ fn start_grpc(node: &Node, listener: TcpListener) -> io::Result<(oneshot::Sender
         .build_v1()
         .map_err(io::Error::other)?;
     let admin = AdminService {
-        admin: node.admin.clone(),
-        status: node.status.clone(),
+        admin: node.services.admin.clone(),
+        status: node.services.status.clone(),
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let server = Server::builder()
@@ -181,7 +181,7 @@ fn start_grpc(node: &Node, listener: TcpListener) -> io::Result<(oneshot::Sender
         .add_service(reflection)
         .add_service(node.collector())
         .add_service(v1::reports_server::ReportsServer::new(ReportsService(
-            node.reports.clone(),
+            node.services.reports.clone(),
         )))
         .add_service(v1::admin_server::AdminServer::new(admin))
         .serve_with_incoming_shutdown(incoming, async {

@@ -17,7 +17,6 @@ mod grpc;
 mod health;
 mod http;
 mod import_position;
-mod log_source;
 #[cfg(feature = "planted-bugs")]
 mod planted_bugs;
 mod reading;
@@ -35,5 +34,6 @@ pub use cli::run;
 type SiteMachine = ringtail_aggregator::Aggregator;
 #[cfg(feature = "planted-bugs")]
 type SiteMachine = planted_bugs::ForgetfulAggregator;
+type Hosting = ringtail_hosting::Hosting<SiteMachine>;
 type Partitions = ringtail_partition::Partitions<SiteMachine>;
 type ViewAt = ringtail_partition::ViewAt<SiteMachine>;

@@ -12,6 +12,7 @@ use ringtail_analytics::{SiteState, SiteView};
 use ringtail_checkpoint::CheckpointStore;
 use ringtail_partition::{ApplyAt, SiteChange, SiteCondition, SiteMachine, SiteMachineError};
 use ringtail_proto::{LogIndex, RowReader, RowWrite, SiteId, UnixMillis, Verdict};
+use ringtail_raft::RaftOptions;
 use ringtail_router::{Clock as _, Proposed, RaftLog, ReplicatedLog, RouteError, SystemClock};
 use tokio::{task::JoinHandle, time::sleep};
 
@@ -32,6 +33,15 @@ pub(crate) fn replicated_log(log: RaftLog) -> Arc<dyn ReplicatedLog> {
         Arc::new(LonelyLog(log))
     } else {
         Arc::new(log)
+    }
+}
+
+/// With the bug `leader_restore` a leader that starts again leads on in its old term, whatever it has forgotten.
+pub(crate) fn raft_options(options: RaftOptions) -> RaftOptions {
+    if is_planted("leader_restore") {
+        options.with_leader_restore()
+    } else {
+        options
     }
 }
 

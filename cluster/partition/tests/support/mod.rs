@@ -7,22 +7,19 @@ use std::{
     sync::Arc,
 };
 
-use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use ringtail_checkpoint::{EmbeddedOptions, EmbeddedStore};
 use ringtail_log::{LocalDisk, LogOptions, SegmentLog};
 use ringtail_partition::{
-    ApplyAt, ArbiterSpawner, LogSource, PartitionOptions, Partitions, Seams, SiteChange,
+    ApplyAt, ArbiterSpawner, PartitionOptions, Partitions, Seams, SharedLog, SiteChange,
     SiteCondition, SiteMachine, SiteMachineError, SystemClock,
 };
 use ringtail_proto::{
     GroupId, LogIndex, NodeId, RowReader, RowWrite, SiteId, SiteRow, Verdict,
     stored::{EventBatch, PartitionEntry, SiteEvents, StoredEvent, partition_entry::Body},
 };
-use ringtail_raft::{
-    Channels, Committed, MachineError, Peering, RaftNode, RaftOptions, Staging, read_entries,
-};
+use ringtail_raft::{Channels, Peering, RaftNode, RaftOptions, Staging};
 use ringtail_ring::SlotTable;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -116,22 +113,6 @@ impl SiteMachine for Counter {
     }
 }
 
-struct RaftLog(Arc<SegmentLog>);
-
-#[async_trait]
-impl LogSource for RaftLog {
-    async fn read(
-        &self,
-        group: GroupId,
-        from: LogIndex,
-        to: LogIndex,
-        bytes_max: u64,
-    ) -> Result<Vec<Committed>, MachineError> {
-        let entries = read_entries(&self.0, group, from, to, bytes_max).await;
-        entries.map_err(MachineError::new)
-    }
-}
-
 /// Where nodes are.
 pub(crate) type Directory = Arc<Mutex<BTreeMap<NodeId, Channel>>>;
 
@@ -188,7 +169,7 @@ impl Node {
         let store = Arc::new(store.unwrap());
         let seams = Seams {
             store: store.clone(),
-            log: Arc::new(RaftLog(log)),
+            log: Arc::new(SharedLog(log)),
             clock: Arc::new(SystemClock::new()),
             spawner: ArbiterSpawner::new(2).unwrap(),
             node_log_bytes: Arc::default(),

@@ -1,9 +1,9 @@
 //! Keeps the connections where the metadata says that the nodes are.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use ringtail_metadata::{Directory, Metadata, NodeAddresses, PeerReach};
+use ringtail_metadata::{Metadata, NodeAddresses, PeerReach};
 use ringtail_peers::{PeerState, Peers};
 use ringtail_proto::{
     NodeId,
@@ -23,7 +23,7 @@ pub(crate) async fn follow_addresses(metadata: Metadata, peers: Peers, raft: Arc
     let mut changes = metadata.changes();
     loop {
         changes.mark_unchanged();
-        let known = addresses(&directory);
+        let known = directory.peer_addresses();
         if let Err(error) = peers.set_addresses(&known) {
             tracing::error!(%error, "addresses of the ring");
         }
@@ -36,16 +36,6 @@ pub(crate) async fn follow_addresses(metadata: Metadata, peers: Peers, raft: Arc
         // Whichever comes first. A closed channel means that the node stops.
         let _ = timeout(CALL_INTERVAL, changes.changed()).await;
     }
-}
-
-/// Peer addresses of all nodes that are in the ring.
-pub(crate) fn addresses(directory: &Directory) -> BTreeMap<NodeId, String> {
-    let nodes = directory.nodes();
-    let members = nodes.iter().filter(|node| node.is_member());
-    members
-        .filter(|node| !node.addresses.peer.is_empty())
-        .map(|node| (node.id, node.addresses.peer.clone()))
-        .collect()
 }
 
 /// What is wrong with a peer address that says only where to listen.

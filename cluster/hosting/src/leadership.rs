@@ -9,7 +9,7 @@ use futures::{
 use ringtail_metadata::Metadata;
 use ringtail_proto::{GroupId, NodeId};
 use ringtail_raft::{Group, RaftNode};
-use ringtail_router::{GroupLeadership, HintedLeadership, Leader};
+use ringtail_router::{GroupLeadership, HintedLeadership, Leader, RaftLeadership};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -24,7 +24,7 @@ const STOPPED_PAUSE: Duration = Duration::from_millis(100);
 
 /// The leader that the replica here follows, or, without one, what the group's voters say.
 #[derive(Clone)]
-pub(crate) struct RouteLeadership {
+pub struct RouteLeadership {
     /// The replica's word; none without a replica.
     replica: watch::Receiver<Option<Leader>>,
     hinted: Arc<HintedLeadership>,
@@ -32,7 +32,8 @@ pub(crate) struct RouteLeadership {
 
 impl RouteLeadership {
     /// What the router follows, and the task that keeps it true.
-    pub(crate) fn start(
+    #[must_use]
+    pub fn start(
         node: NodeId,
         group: GroupId,
         raft: Arc<RaftNode>,
@@ -106,14 +107,10 @@ impl Follower {
 
     /// Until the replica is closed.
     async fn follow(&self, group: &Group) {
-        let mut watch = group.watch_leadership();
-        while let Some(current) = watch.changed().await {
-            let leader = match (current.is_leader, current.leader) {
-                (true, _) => Leader::Here,
-                (false, Some(node)) if node != self.node => Leader::Peer(node),
-                _ => Leader::Unknown,
-            };
-            self.tell(Some(leader));
+        let leadership = RaftLeadership::new(self.node, group.clone());
+        let mut changes = group.watch_leadership();
+        while changes.changed().await.is_some() {
+            self.tell(Some(leadership.leader()));
         }
         self.tell(Some(Leader::Unknown));
         // The group is taken from the table a moment after it has stopped; one that failed stays in it.
