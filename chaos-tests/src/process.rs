@@ -293,13 +293,21 @@ impl Node {
     ///
     /// # Errors
     /// When it had ended by itself before.
-    pub async fn kill(mut self) -> anyhow::Result<NodeOptions> {
+    pub async fn kill(self) -> anyhow::Result<NodeOptions> {
+        self.begin_kill()?.gone().await
+    }
+
+    /// SIGKILL; the process may need a while to be gone.
+    ///
+    /// # Errors
+    /// When it had ended by itself before.
+    pub fn begin_kill(mut self) -> anyhow::Result<Killed> {
         if let Some(status) = self.child.try_wait()? {
             let words = last_words(&self.options.stderr_path());
             bail!("the node ended by itself with {status}: {words}");
         }
-        self.child.kill().await?;
-        Ok(self.options)
+        self.child.start_kill()?;
+        Ok(Killed(self))
     }
 
     /// SIGTERM; returns when the node has drained and ended.
@@ -374,6 +382,21 @@ impl Node {
             .await?;
         let secret = key.get("secret").and_then(Value::as_str).map(str::to_owned);
         secret.with_context(|| format!("no secret in {key}"))
+    }
+}
+
+/// A node that was killed and may not be gone yet.
+#[derive(Debug)]
+pub struct Killed(Node);
+
+impl Killed {
+    /// Returns when the process is gone.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub async fn gone(mut self) -> anyhow::Result<NodeOptions> {
+        self.0.child.wait().await?;
+        Ok(self.0.options)
     }
 }
 

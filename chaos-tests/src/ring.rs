@@ -6,6 +6,7 @@
 mod check;
 mod cluster;
 mod fault;
+mod history;
 mod lives;
 mod network;
 mod probe;
@@ -14,12 +15,11 @@ mod report;
 mod round;
 pub mod sandbox;
 mod volume;
-mod watch;
 
 pub use cluster::{Ring, RingOptions};
 pub use fault::{Fault, FaultKind};
 pub use report::{FaultRow, Report};
-pub use round::{RoundOptions, replay_command, run};
+pub use round::{RoundOptions, run};
 
 /// Every node's port of HTTP, at its own address.
 const HTTP_PORT: u16 = 8080;

@@ -1,9 +1,10 @@
 //! One run: load, kills, restarts, then every promise is checked.
 
+mod check;
 mod read;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     fmt,
     path::Path,
     time::{Duration, Instant},
@@ -11,24 +12,25 @@ use std::{
 
 use anyhow::Context;
 use jiff::Timestamp;
-use parking_lot::Mutex;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::{oneshot, watch},
+    time::sleep,
+};
 
 use crate::{
-    checkers::{Monotonic, Violation, check_numbers, check_pages, sessionise},
+    checkers::Violation,
     client::Client,
     process::{Node, NodeOptions},
-    workload::{Batch, Driver, DriverOptions, Endpoint, GeneratorOptions, Ledger, Outcome, Site},
+    watch::watch_counts,
+    workload::{Driver, DriverOptions, Endpoint, GeneratorOptions, Ledger, Outcome, Site},
 };
 
 pub use read::Reader;
 
 /// A node must be ready again after this.
 pub const RESTART_MAX: Duration = Duration::from_secs(5);
-/// Late events are merged after at most five minutes.
-const MERGED_AFTER_MAX: Duration = Duration::from_secs(6 * 60);
 /// Batches that each life of the node must acknowledge before it is killed, so that each one matters.
 const ACKNOWLEDGED_MIN: u64 = 10;
 
@@ -120,20 +122,19 @@ pub async fn run(options: RunOptions) -> anyhow::Result<Report> {
         },
         endpoint_seen.clone(),
     )?;
-    let watcher = tokio::spawn(watch_counts(reader.clone(), sites.clone(), endpoint_seen));
+    let (stop_watching, stopped) = oneshot::channel();
+    let watching = watch_counts(reader.clone(), sites.clone(), endpoint_seen, stopped);
+    let watcher = tokio::spawn(watching);
     let (node, kills, mut restarts) =
         kill_and_restart(&options, node, &endpoint, &mut driver).await?;
     let ledger = driver.settle().await?;
-    // Ends the watcher: it waits for an endpoint that never comes.
-    drop(endpoint);
-    let mut violations = watcher.await??;
+    drop(stop_watching);
+    let mut violations = watcher.await?.violations;
     // A drain writes everything down; what comes back is the checkpoint's word, not the memory's.
     let node = Node::start(node.terminate().await?).await?;
     restarts.push(node.ready_after);
-    reader
-        .wait_until_merged(&node.http, &sites, MERGED_AFTER_MAX)
-        .await?;
-    let unknown_counted = check(&reader, &node, &sites, &ledger, &mut violations).await?;
+    let checked = reader.check(&node.http, &sites, &ledger).await?;
+    violations.extend(checked.violations);
     node.terminate().await?;
     let slow = restarts.iter().filter(|took| **took > RESTART_MAX);
     violations.extend(slow.map(|&took| Violation::SlowRestart { took }));
@@ -143,7 +144,7 @@ pub async fn run(options: RunOptions) -> anyhow::Result<Report> {
         kills,
         acknowledged: ledger.count(&Outcome::Acknowledged),
         unknown: ledger.count(&Outcome::Unknown),
-        unknown_counted,
+        unknown_counted: unknown_counted(&ledger, &checked.present),
         duplicates: ledger.duplicates(),
         restart_max: restarts.into_iter().max().unwrap_or_default(),
         violations,
@@ -156,16 +157,28 @@ pub async fn run(options: RunOptions) -> anyhow::Result<Report> {
 /// See [`run`].
 pub async fn run_in(folder: &Path, mut options: RunOptions) -> anyhow::Result<Report> {
     options.node.data_dir = folder.join(format!("seed-{}", options.seed));
-    let replay = replay_command(options.seed);
+    let replay = options.replay_command();
     run(options)
         .await
         .with_context(|| format!("repeat with `{replay}`"))
 }
 
-/// The command that repeats a run.
-#[must_use]
-pub fn replay_command(seed: u64) -> String {
-    format!("cargo xtask chaos --nodes 1 --seed {seed} --minutes 1")
+impl RunOptions {
+    /// The command that repeats a run: the same plan, for at least as long.
+    #[must_use]
+    pub fn replay_command(&self) -> String {
+        format!(
+            "cargo xtask chaos --nodes 1 --seed {} --minutes {} --batches-per-second {}",
+            self.seed,
+            whole_minutes(self.lasting),
+            self.batches_per_second
+        )
+    }
+}
+
+/// Minutes that are long enough for this.
+pub(crate) fn whole_minutes(lasting: Duration) -> u64 {
+    lasting.as_millis().div_ceil(60_000).max(1) as u64
 }
 
 fn endpoint_of(node: &Node, life: u32) -> Endpoint {
@@ -202,62 +215,14 @@ async fn kill_and_restart(
     Ok((node, kills, restarts))
 }
 
-/// Asks for each site's events all the while, across restarts.
-async fn watch_counts(
-    reader: Reader,
-    sites: Vec<Site>,
-    mut endpoint: watch::Receiver<Vec<Endpoint>>,
-) -> anyhow::Result<Vec<Violation>> {
-    let mut monotonic = Monotonic::default();
-    while let Ok(up) = endpoint
-        .wait_for(|up| !up.is_empty())
-        .await
-        .map(|up| up.first().cloned())
-    {
-        let Some(up) = up else { continue };
-        for site in &sites {
-            // A node that was killed meanwhile does not answer; what matters are the answers.
-            if let Ok(count) = reader.events(&up.http, site).await {
-                monotonic.observe(&site.domain, count);
-            }
-        }
-        tokio::select! {
-            () = sleep(Duration::from_millis(100)) => {}
-            changed = endpoint.changed() => if changed.is_err() { break },
-        }
-    }
-    Ok(monotonic.violations().to_vec())
-}
-
-async fn check(
-    reader: &Reader,
-    node: &Node,
-    sites: &[Site],
-    ledger: &Mutex<Ledger>,
-    violations: &mut Vec<Violation>,
-) -> anyhow::Result<usize> {
-    let mut pages = BTreeMap::new();
-    let mut numbers = Vec::new();
-    for site in sites {
-        pages.extend(reader.pages(&node.http, site).await?);
-        numbers.push(reader.numbers(&node.http, site).await?);
-    }
-    let ledger = ledger.lock();
-    let (broken, present) = check_pages(&ledger, &pages);
-    violations.extend(broken);
-    let counted: Vec<&Batch> = ledger
-        .entries()
-        .map(|entry| &entry.batch)
-        .filter(|batch| present.contains(&batch.number))
-        .collect();
-    for (site, numbers) in sites.iter().zip(numbers) {
-        let predicted = sessionise(site, counted.iter().copied());
-        violations.extend(check_numbers(&site.domain, &predicted, &numbers));
-    }
-    let events = counted.iter().flat_map(|batch| &batch.events);
-    Ok(events
+/// Events of counted batches whose answer never came.
+fn unknown_counted(ledger: &Ledger, present: &BTreeSet<u64>) -> usize {
+    let batches = ledger.entries().map(|entry| &entry.batch);
+    let counted = batches.filter(|batch| present.contains(&batch.number));
+    let events = counted.flat_map(|batch| &batch.events);
+    events
         .filter(|event| *ledger.outcome(event.id) == Outcome::Unknown)
-        .count())
+        .count()
 }
 
 /// A seed nobody chose.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringtail_chaos::{
     process::NodeOptions,
-    run::{RunOptions, random_seed, replay_command, run_in},
+    run::{RunOptions, random_seed, run_in},
 };
 
 const KILLS: u32 = 22;
@@ -22,9 +22,9 @@ async fn acknowledged_events_count_exactly_once_through_kills() {
         batches_per_second: 150,
         node: NodeOptions::new(folder.path()).unwrap(),
     };
+    let replay = options.replay_command();
     let report = run_in(folder.path(), options).await.unwrap();
     eprintln!("{report}");
-    let replay = replay_command(seed);
     assert!(
         report.violations.is_empty(),
         "{report}repeat with `{replay}`"

@@ -18,6 +18,7 @@ fn kinds(bug: &str, seed: u64, faults: &[&str]) -> Vec<String> {
         .args(["--once", "--json", "--partitions", "4"])
         .args(["--seed", &seed.to_string()])
         .args(["--live-seconds-max", "60"])
+        .args(["--history-lines", "20000"])
         .env("RINGTAIL_BIN", planted_binary().unwrap())
         .env("RINGTAIL_PLANTED_BUG", bug);
     for fault in faults {
@@ -62,4 +63,13 @@ fn a_snapshot_that_lacks_a_row_is_caught() {
     let faults = ["rolling-restart", "lost-data"];
     let expected = ["diverged", "acknowledged_lost", "numbers"];
     check("snapshot_skips_row", &faults, &expected);
+}
+
+/// It needs disks that can stand still, and so root.
+#[test]
+#[ignore = "takes minutes"]
+fn a_leader_that_leads_on_after_a_restart_is_caught() {
+    let faults = ["kill-all-unsynced", "kill-all-unsynced"];
+    let expected = ["diverged", "acknowledged_lost", "probes", "numbers"];
+    check("leader_restore", &faults, &expected);
 }

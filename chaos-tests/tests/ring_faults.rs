@@ -13,6 +13,8 @@ use serde_json::Value;
 /// Two rings at a time would fault each other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// Enough that a snapshot of it has several parts, little enough for a development build.
+const HISTORY_LINES: &str = "20000";
 /// Generous: it is the long runs that measure.
 const LIVE_SECONDS_MAX: &str = "60";
 
@@ -25,6 +27,7 @@ fn chaos(more: &[&str], faults: &[&str]) -> Value {
         .args(["--once", "--json", "--partitions", "4", "--seed", &seed])
         .args(["--batches-per-second", "20"])
         .args(["--live-seconds-max", LIVE_SECONDS_MAX])
+        .args(["--history-lines", HISTORY_LINES])
         .args(more)
         .env("RINGTAIL_BIN", binary().unwrap());
     for fault in faults {

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 
 use super::{
     Figure, Goal,
-    import::{SAMPLE_DAYS, import, write_shifted},
+    import::import,
     load::{Batches, Zipf, send_open},
     probe,
     stand::Stand,
 };
+use crate::sample_log::{self, SAMPLE_DAYS};
 
 const DOMAIN: &str = "semicomplete.com";
 const SITES: usize = 100;
@@ -31,7 +32,7 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     stand.add_sites(&domains).await?;
     let log = stand.folder.path().join("access.log");
     // 32 days: one more repeat than 30 days need.
-    write_shifted(&log, 32 / SAMPLE_DAYS)?;
+    sample_log::write_repeats(&log, 32 / SAMPLE_DAYS.unsigned_abs())?;
     import(&stand, DOMAIN, &log).await?;
     let (mut zipf, mut batches) = (Zipf::new(SITES, 1), Batches::new(1));
     let prepared = (0..BATCHES)

@@ -7,6 +7,7 @@
 )]
 
 use std::{
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -18,7 +19,7 @@ use ringtail_chaos::{
         self, FaultKind, Report, RingOptions, RoundOptions,
         sandbox::{self, Sandbox},
     },
-    run::{RunOptions, random_seed, replay_command, run_in},
+    run::{RunOptions, random_seed, run_in},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,7 +28,7 @@ const RUN_LASTING: Duration = Duration::from_secs(60);
 /// One ring lives for so long: its sites must stay small enough to be read page by page.
 const ROUND_LASTING: Duration = Duration::from_secs(240);
 
-#[derive(Clone, Parser)]
+#[derive(Clone, Debug, PartialEq, Parser)]
 struct Arguments {
     /// Seed of the first run; the next ones count up.
     #[arg(long)]
@@ -59,6 +60,38 @@ struct Arguments {
     /// After a heal every partition must acknowledge by quorum within so many seconds.
     #[arg(long, default_value_t = 15)]
     live_seconds_max: u64,
+    /// Lines of an access log that are imported before the first fault, so that snapshots have many parts.
+    #[arg(long, default_value_t = 200_000)]
+    history_lines: u64,
+}
+
+impl Arguments {
+    /// A round as it is told here, with its nodes in this folder.
+    fn round(&self, place: Sandbox, binary: PathBuf, folder: PathBuf) -> RoundOptions {
+        RoundOptions {
+            seed: self.seed.unwrap_or_default(),
+            ring: RingOptions {
+                sandbox: place,
+                nodes: self.nodes,
+                partitions: self.partitions,
+                binary,
+                environment: Vec::new(),
+                folder,
+            },
+            faults: self.faults(),
+            lasting: None,
+            batches_per_second: self.batches_per_second,
+            live_after_max: Duration::from_secs(self.live_seconds_max),
+            history_lines: self.history_lines,
+        }
+    }
+
+    fn faults(&self) -> Vec<FaultKind> {
+        match &self.fault[..] {
+            [] => FaultKind::ALL.to_vec(),
+            some => some.to_vec(),
+        }
+    }
 }
 
 fn fault(name: &str) -> Result<FaultKind, String> {
@@ -101,20 +134,14 @@ async fn rounds(arguments: &Arguments, place: Sandbox) -> anyhow::Result<ExitCod
     let started = Instant::now();
     let whole = Duration::from_secs(60 * arguments.minutes);
     let seed = arguments.seed.unwrap_or_else(random_seed);
-    let wanted = match &arguments.fault[..] {
-        [] => FaultKind::ALL.to_vec(),
-        some => some.to_vec(),
-    };
-    let (faults, left_out): (Vec<_>, Vec<_>) = wanted
+    let (faults, left_out): (Vec<_>, Vec<_>) = arguments
+        .faults()
         .into_iter()
         .partition(|kind| kind.missing(place).is_none());
     let left_out = left_out.into_iter();
     let mut report = Report {
         seed,
-        place: match place {
-            Sandbox::Namespaces => "a network namespace for each node",
-            Sandbox::Loopback => "loopback with a proxy before each node",
-        },
+        place: place.describe(),
         left_out: left_out
             .filter_map(|kind| Some((kind, kind.missing(place)?)))
             .collect(),
@@ -127,18 +154,13 @@ async fn rounds(arguments: &Arguments, place: Sandbox) -> anyhow::Result<ExitCod
         let left = whole.saturating_sub(started.elapsed());
         let options = RoundOptions {
             seed: seed + round,
-            ring: RingOptions {
-                sandbox: place,
-                nodes: arguments.nodes,
-                partitions: arguments.partitions,
-                binary: binary()?,
-                environment: Vec::new(),
-                folder: folder.path().join(format!("round{round}")),
-            },
             faults: faults.clone(),
             lasting: (!arguments.once).then(|| ROUND_LASTING.min(left)),
-            batches_per_second: arguments.batches_per_second,
-            live_after_max: Duration::from_secs(arguments.live_seconds_max),
+            ..arguments.round(
+                place,
+                binary()?,
+                folder.path().join(format!("round{round}")),
+            )
         };
         std::fs::create_dir(&options.ring.folder)?;
         let outcome = ring::run(&options, &mut report).await;
@@ -151,7 +173,7 @@ async fn rounds(arguments: &Arguments, place: Sandbox) -> anyhow::Result<ExitCod
             let is_good = outcome.is_ok() && report.violations.is_empty();
             print(arguments, &report);
             if !is_good {
-                eprintln!("repeat with `{}`", ring::replay_command(&options));
+                eprintln!("repeat with `{}`", options.replay_command());
             }
             if let Err(error) = outcome {
                 eprintln!("error: {error:#}");
@@ -190,12 +212,12 @@ async fn single(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             batches_per_second: arguments.batches_per_second,
             node: NodeOptions::new(folder.path())?,
         };
+        let replay = options.replay_command();
         let report = run_in(folder.path(), options).await?;
         print!("{report}");
         if !report.violations.is_empty() {
             println!(
-                "repeat with `{}`; its data is kept in {}",
-                replay_command(seed),
+                "repeat with `{replay}`; its data is kept in {}",
                 folder.keep().display()
             );
             return Ok(ExitCode::FAILURE);
@@ -204,5 +226,38 @@ async fn single(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         seed += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, lasting: Option<Duration>) {
+        let parse = |line: &str| Arguments::try_parse_from(line.split_whitespace().skip(2));
+        let original = parse(line).expect("it is a command");
+        let options = RoundOptions {
+            lasting,
+            ..original.round(Sandbox::Loopback, PathBuf::new(), PathBuf::new())
+        };
+        let again = options.replay_command();
+        let parsed = parse(&again).expect("it is a command");
+        assert_eq!(parsed, original, "{again}");
+    }
+
+    #[test]
+    fn the_replay_command_says_everything_that_makes_the_plan() {
+        let most = "cargo xtask chaos --seed 7 --nodes 5 --partitions 4 --batches-per-second 20 \
+                    --live-seconds-max 60 --history-lines 1000 --loopback";
+        let round = Some(Duration::from_secs(170));
+        check(&format!("{most} --minutes 3"), round);
+        check(
+            &format!("{most} --minutes 3 --fault cut-off --fault kill-all"),
+            round,
+        );
+        check(
+            &format!("{most} --once --fault kill-all --fault cut-off"),
+            None,
+        );
     }
 }

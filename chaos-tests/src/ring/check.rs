@@ -1,30 +1,22 @@
 //! What has to hold on every node when all is quiet again.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Instant};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use parking_lot::Mutex;
 use reqwest::Method;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::{
-    Ring,
-    cluster::{LOOK, SETTLED_AFTER_MAX},
-};
+use super::{Ring, cluster::LOOK, history::History};
 use crate::{
-    checkers::{Violation, check_numbers, check_pages, sessionise},
+    checkers::Violation,
     client::Client,
     process::Node,
+    ring_client::SETTLED_AFTER_MAX,
     run::Reader,
-    workload::{Batch, Ledger, Site},
+    workload::{Ledger, Site},
 };
-
-/// Late events are merged after at most five minutes.
-const MERGED_AFTER_MAX: Duration = Duration::from_secs(6 * 60);
 
 /// A group's index and the hash of each of its sites, as one node tells them.
 type Hashes = BTreeMap<u64, (u64, BTreeMap<String, String>)>;
@@ -37,6 +29,9 @@ pub(super) struct Check<'a> {
     pub(super) ledger: &'a Mutex<Ledger>,
     /// By site: probes that were acknowledged, and probes that nobody took.
     pub(super) probes: &'a BTreeMap<String, (u64, u64)>,
+    pub(super) history: History,
+    /// How many partitions there are.
+    pub(super) partitions: u32,
 }
 
 impl Check<'_> {
@@ -55,23 +50,15 @@ impl Check<'_> {
     }
 
     async fn node(&self, node: &Node) -> anyhow::Result<Vec<Violation>> {
-        let http = &node.http;
-        let (reader, sites) = (self.reader, self.sites);
-        reader
-            .wait_until_merged(http, sites, MERGED_AFTER_MAX)
-            .await?;
-        let mut pages = BTreeMap::new();
-        let mut numbers = Vec::new();
-        for site in sites {
-            pages.extend(reader.pages(http, site).await?);
-            numbers.push(reader.numbers(http, site).await?);
-        }
-        let mut probed = Vec::new();
+        let (http, reader) = (&node.http, self.reader);
+        let checked = reader.check(http, self.sites, self.ledger).await?;
+        let mut violations = checked.violations;
+        violations.extend(self.history.check(node, self.ring.token()).await?);
         for (domain, (acknowledged, failed)) in self.probes {
             let site = probe_site(domain);
             let counted = reader.events(http, &site).await?;
             if !(*acknowledged..=acknowledged + failed).contains(&counted) {
-                probed.push(Violation::Probes {
+                violations.push(Violation::Probes {
                     domain: domain.clone(),
                     acknowledged: *acknowledged,
                     failed: *failed,
@@ -79,18 +66,6 @@ impl Check<'_> {
                 });
             }
         }
-        let ledger = self.ledger.lock();
-        let (mut violations, present) = check_pages(&ledger, &pages);
-        let counted: Vec<&Batch> = ledger
-            .entries()
-            .map(|entry| &entry.batch)
-            .filter(|batch| present.contains(&batch.number))
-            .collect();
-        for (site, numbers) in sites.iter().zip(numbers) {
-            let predicted = sessionise(site, counted.iter().copied());
-            violations.extend(check_numbers(&site.domain, &predicted, &numbers));
-        }
-        violations.extend(probed);
         Ok(violations)
     }
 
@@ -104,12 +79,13 @@ impl Check<'_> {
                     of_nodes.insert(member.id, hashes(self.ring, node).await?);
                 }
             }
-            if is_comparable(&of_nodes) {
+            if is_comparable(&of_nodes, self.partitions) {
                 return Ok(differences(&of_nodes));
             }
             ensure!(
                 started.elapsed() < SETTLED_AFTER_MAX,
-                "the replicas do not come to one index: {:?}",
+                "not every replica of all {} partitions comes to one index and tells its hashes: {:?}",
+                self.partitions,
                 of_nodes
                     .iter()
                     .map(|(node, groups)| (node, indexes(groups)))
@@ -130,12 +106,12 @@ pub(super) async fn until_spools_empty(ring: &Ring) -> anyhow::Result<()> {
             let (_, metrics) = client.get(&node.http, "/metrics").await?;
             let files = gauge(&metrics, "ringtail_route_spool_files");
             let copies = gauge(&metrics, "ringtail_route_spool_copies_files");
-            if files + copies == 0.0 {
+            if (files, copies) == (Some(0.0), Some(0.0)) {
                 break;
             }
             ensure!(
                 started.elapsed() < SETTLED_AFTER_MAX,
-                "node {} still has {files} files and {copies} copies in its spool",
+                "node {} shows {files:?} files and {copies:?} copies in its spool, not none",
                 member.id
             );
             sleep(LOOK).await;
@@ -144,13 +120,11 @@ pub(super) async fn until_spools_empty(ring: &Ring) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A gauge of a node; one that was never set is zero.
-fn gauge(metrics: &str, name: &str) -> f64 {
+/// A gauge of a node; none when the node does not show it, so that nobody knows.
+fn gauge(metrics: &str, name: &str) -> Option<f64> {
     let mut lines = metrics.lines().filter_map(|line| line.split_once(' '));
-    let value = lines.find(|(found, _)| *found == name);
-    value
-        .and_then(|(_, value)| value.trim().parse().ok())
-        .unwrap_or_default()
+    let (_, value) = lines.find(|(found, _)| *found == name)?;
+    value.trim().parse().ok()
 }
 
 /// The site that a probe's events go to.
@@ -167,17 +141,20 @@ pub(super) async fn hashes(ring: &Ring, node: &Node) -> anyhow::Result<Hashes> {
     let document = ring
         .ask(node, Method::GET, "/api/v1/ring/hashes", Value::Null)
         .await?;
-    let groups = document.get("groups").and_then(Value::as_array);
-    let groups = groups.into_iter().flatten().filter_map(|group| {
+    read_hashes(&document).with_context(|| format!("odd hashes {document}"))
+}
+
+/// None when anything is not as it should be: what is left out would be compared with nothing.
+fn read_hashes(document: &Value) -> Option<Hashes> {
+    let groups = document.get("groups")?.as_array()?.iter();
+    let groups = groups.map(|group| {
         let sites = group.get("sites")?.as_object()?.iter();
-        let sites =
-            sites.filter_map(|(site, hash)| Some((site.clone(), hash.as_str()?.to_owned())));
-        Some((
-            group.get("group")?.as_u64()?,
-            (group.get("index")?.as_u64()?, sites.collect()),
-        ))
+        let sites = sites.map(|(site, hash)| Some((site.clone(), hash.as_str()?.to_owned())));
+        let index = group.get("index")?.as_u64()?;
+        let sites = sites.collect::<Option<_>>()?;
+        Some((group.get("group")?.as_u64()?, (index, sites)))
     });
-    Ok(groups.collect())
+    groups.collect()
 }
 
 fn indexes(groups: &Hashes) -> BTreeMap<u64, u64> {
@@ -185,21 +162,15 @@ fn indexes(groups: &Hashes) -> BTreeMap<u64, u64> {
     indexes.collect()
 }
 
-/// Every node has the same groups at the same indexes. Three nodes hold every group; with more, those that hold one
-/// have to agree.
-fn is_comparable(of_nodes: &BTreeMap<u64, Hashes>) -> bool {
-    let mut seen: BTreeMap<u64, (u64, usize)> = BTreeMap::new();
-    for groups in of_nodes.values() {
-        for (group, index) in indexes(groups) {
-            let (known, replicas) = seen.entry(group).or_insert((index, 0));
-            if *known != index {
-                return false;
-            }
-            *replicas += 1;
-        }
-    }
+/// All replicas of every partition tell their hashes, at one index. Three nodes hold every group; with more, those that
+/// hold one have to agree. A partition that no node could hash is not compared, so that it is none of which all is well.
+fn is_comparable(of_nodes: &BTreeMap<u64, Hashes>, partitions: u32) -> bool {
     let expected = of_nodes.len().min(3);
-    !seen.is_empty() && seen.values().all(|(_, replicas)| *replicas >= expected)
+    (1..=u64::from(partitions)).all(|group| {
+        let replicas = of_nodes.values().filter_map(|groups| groups.get(&group));
+        let indexes: Vec<u64> = replicas.map(|(index, _)| *index).collect();
+        indexes.len() >= expected && indexes.iter().all(|index| indexes.first() == Some(index))
+    })
 }
 
 fn differences(of_nodes: &BTreeMap<u64, Hashes>) -> Vec<Violation> {
@@ -230,6 +201,8 @@ fn differences(of_nodes: &BTreeMap<u64, Hashes>) -> Vec<Violation> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn hashes(index: u64, sites: &[(&str, &str)]) -> Hashes {
@@ -239,19 +212,24 @@ mod tests {
     }
 
     #[test]
-    fn replicas_are_compared_at_one_index_only() {
+    fn replicas_are_compared_when_all_of_each_partition_are_at_one_index() {
         let of = |left, right| BTreeMap::from([(1, left), (2, right)]);
         let ahead = of(hashes(5, &[("a", "x")]), hashes(6, &[("a", "x")]));
-        assert!(!is_comparable(&ahead));
+        assert!(!is_comparable(&ahead, 1));
         let missing = of(hashes(5, &[("a", "x")]), BTreeMap::new());
-        assert!(!is_comparable(&missing));
+        assert!(!is_comparable(&missing, 1));
+        assert!(!is_comparable(&of(BTreeMap::new(), BTreeMap::new()), 1));
         let equal = of(hashes(5, &[("a", "x")]), hashes(5, &[("a", "x")]));
-        assert!(is_comparable(&equal) && differences(&equal).is_empty());
+        assert!(is_comparable(&equal, 1) && differences(&equal).is_empty());
+        assert!(
+            !is_comparable(&equal, 2),
+            "nobody could hash the second one"
+        );
         let other = of(
             hashes(5, &[("a", "x"), ("b", "z")]),
             hashes(5, &[("a", "y")]),
         );
-        assert!(is_comparable(&other));
+        assert!(is_comparable(&other, 1));
         let Violation::Diverged { sites, .. } = &differences(&other)[0] else {
             panic!("they differ");
         };
@@ -259,9 +237,21 @@ mod tests {
     }
 
     #[test]
-    fn gauges_are_read_by_their_whole_name() {
+    fn gauges_are_read_by_their_whole_name_and_one_that_is_missing_is_not_zero() {
         let metrics = "# TYPE a gauge\na_copies 3\na 2\n";
-        assert_eq!(gauge(metrics, "a"), 2.0);
-        assert_eq!(gauge(metrics, "b"), 0.0);
+        assert_eq!(gauge(metrics, "a"), Some(2.0));
+        assert_eq!(gauge(metrics, "b"), None);
+    }
+
+    #[test]
+    fn hashes_of_an_odd_form_are_no_hashes() {
+        let document =
+            |hash: Value| json!({"groups": [{"group": 1, "index": 5, "sites": {"a": hash}}]});
+        assert_eq!(
+            read_hashes(&document(json!("x"))),
+            Some(hashes(5, &[("a", "x")]))
+        );
+        assert_eq!(read_hashes(&document(Value::Null)), None);
+        assert_eq!(read_hashes(&json!({})), None);
     }
 }

@@ -3,13 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::Context;
 use reqwest::Method;
-use serde_json::{Value, json};
-use tokio::{sync::watch, time::sleep};
+use serde_json::Value;
+use tokio::sync::watch;
 
 use super::{
     GRPC_PORT, HTTP_PORT, PEER_PORT, network::Network, proxies::Proxies, sandbox::Sandbox,
@@ -17,15 +17,12 @@ use super::{
 };
 use crate::{
     process::{Node, NodeOptions},
+    ring_client::RingClient,
     workload::Endpoint,
 };
 
-/// Longer than any forming or mending of a ring, also on a machine that is busy with other things.
-pub(super) const SETTLED_AFTER_MAX: Duration = Duration::from_secs(180);
 /// Between two looks at something that takes its time.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
-/// An answer of the administrator's interface that takes longer is none, also on a machine that is busy.
-const ANSWER_AFTER_MAX: Duration = Duration::from_secs(30);
 /// What nodes keep free on their disks.
 pub(super) const RESERVE_BYTES: u64 = 64 << 20;
 
@@ -67,8 +64,7 @@ pub struct Ring {
     pub(super) members: BTreeMap<u8, Member>,
     /// What cannot be ended may not be waited for: pairs that are cut now.
     pub(super) cuts: BTreeSet<(u8, u8)>,
-    token: String,
-    http: reqwest::Client,
+    client: RingClient,
     endpoints: watch::Sender<Vec<Endpoint>>,
     pub(super) lives: u32,
 }
@@ -80,7 +76,7 @@ impl Ring {
     /// When a node does not start or the ring does not settle.
     pub async fn birth(options: RingOptions) -> anyhow::Result<Self> {
         let network = match options.sandbox {
-            Sandbox::Namespaces => Network::bridge()?,
+            Sandbox::Namespaces { .. } => Network::bridge()?,
             Sandbox::Loopback => Network::Proxied(Proxies::new()),
         };
         let nodes = options.nodes;
@@ -90,11 +86,7 @@ impl Ring {
             volumes: BTreeMap::new(),
             members: BTreeMap::new(),
             cuts: BTreeSet::new(),
-            token: String::new(),
-            http: reqwest::Client::builder()
-                .timeout(ANSWER_AFTER_MAX)
-                .no_proxy()
-                .build()?,
+            client: RingClient::new()?,
             endpoints: watch::channel(Vec::new()).0,
             lives: 0,
         };
@@ -112,7 +104,7 @@ impl Ring {
 
     /// The administrator's token.
     pub(super) fn token(&self) -> &str {
-        &self.token
+        self.client.token()
     }
 
     /// Nodes that belong to the ring, up or down.
@@ -142,31 +134,19 @@ impl Ring {
     pub(super) async fn join(&mut self, slot: u8) -> anyhow::Result<()> {
         if !self.volumes.contains_key(&slot) {
             self.network.add(slot).await?;
-            let is_own = self.options.sandbox == Sandbox::Namespaces;
+            let is_own = self.options.sandbox.has_disks();
             let volume = Volume::make(&self.options.folder, slot, is_own)?;
             self.volumes.insert(slot, volume);
         }
-        let mut options = self.node_options(slot)?;
-        if !self.members.is_empty() {
-            let token = self
-                .admin(Method::POST, "/api/v1/ring/tokens", json!({}))
-                .await?;
-            let token = token.get("token").and_then(Value::as_str);
-            let peer = self.any_up()?.peer.clone();
-            let token = token.context("a token has a text")?.to_owned();
-            options
-                .arguments
-                .extend(["--join".to_owned(), peer, "--token".to_owned(), token]);
-        }
-        let node = Node::start(options.clone()).await?;
-        if self.token.is_empty() {
-            self.token = node.admin_token()?;
-        }
+        // A token is good once; later starts need none.
+        let options = self.node_options(slot)?;
+        let mut client = self.client.clone();
+        let node = client.join(options.clone(), &self.up()).await?;
+        self.client = client;
         let id = self.id_of(&node).await?;
         let member = Member {
             id,
-            // A token is good once; later starts need none.
-            options: self.node_options(slot)?,
+            options,
             node: None,
             life: 0,
         };
@@ -234,12 +214,10 @@ impl Ring {
         self.endpoints.send_replace(up.collect());
     }
 
-    fn any_up(&self) -> anyhow::Result<&Node> {
-        let mut up = self
-            .members
-            .values()
-            .filter_map(|member| member.node.as_ref());
-        up.next().context("no node is up")
+    /// The nodes that are up.
+    fn up(&self) -> Vec<&Node> {
+        let members = self.members.values();
+        members.filter_map(|member| member.node.as_ref()).collect()
     }
 
     async fn id_of(&self, node: &Node) -> anyhow::Result<u64> {
@@ -258,18 +236,7 @@ impl Ring {
         path: &str,
         body: Value,
     ) -> anyhow::Result<Value> {
-        let mut request = self
-            .http
-            .request(method, format!("http://{}{path}", node.http))
-            .bearer_auth(&self.token);
-        if !body.is_null() {
-            request = request.json(&body);
-        }
-        let response = request.send().await?;
-        let status = response.status();
-        let text = response.text().await?;
-        ensure!(status.is_success(), "{path} is answered {status}: {text}");
-        serde_json::from_str(&text).context(text)
+        self.client.ask(node, method, path, body).await
     }
 
     /// Asks one node after the other until one does what it is asked.
@@ -279,62 +246,19 @@ impl Ring {
         path: &str,
         body: Value,
     ) -> anyhow::Result<Value> {
-        let started = Instant::now();
-        loop {
-            let mut last = None;
-            for node in self
-                .members
-                .values()
-                .filter_map(|member| member.node.as_ref())
-            {
-                match self.ask(node, method.clone(), path, body.clone()).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(error) => last = Some(error),
-                }
-            }
-            if started.elapsed() > SETTLED_AFTER_MAX {
-                return Err(last.unwrap_or_else(|| anyhow::anyhow!("no node is up")));
-            }
-            sleep(LOOK).await;
-        }
-    }
-
-    /// The ring as a node knows it.
-    pub(super) async fn document(&self, node: &Node) -> anyhow::Result<Value> {
-        self.ask(node, Method::GET, "/api/v1/ring", Value::Null)
-            .await
+        self.client.ask_any(&self.up(), method, path, body).await
     }
 
     /// Waits until every node that is up knows of a ring without work left, and every group has its voters and a leader.
     pub(super) async fn until_settled(&self) -> anyhow::Result<()> {
-        let started = Instant::now();
         let members = self.members.len();
-        let voters = members.min(3).div_ceil(2) * 2 - 1;
-        for member in self.members.values() {
-            let Some(node) = &member.node else { continue };
-            loop {
-                let ring = self.document(node).await;
-                match ring {
-                    Ok(ring) if is_settled(&ring, member.id, voters) => break,
-                    Ok(ring) if started.elapsed() > SETTLED_AFTER_MAX => {
-                        bail!("node {} sees a ring that is not settled: {ring}", member.id)
-                    }
-                    Err(error) if started.elapsed() > SETTLED_AFTER_MAX => return Err(error),
-                    _ => sleep(LOOK).await,
-                }
-            }
-        }
-        Ok(())
+        self.client.until_settled(&self.up(), members).await
     }
 
     /// The slot of the node that leads the metadata, and with it decides about the ring; the first one, if nobody knows.
     pub(super) async fn leader(&self) -> anyhow::Result<u8> {
-        for node in self
-            .members
-            .values()
-            .filter_map(|member| member.node.as_ref())
-        {
-            let Ok(ring) = self.document(node).await else {
+        for node in self.up() {
+            let Ok(ring) = self.client.document(node).await else {
                 continue;
             };
             let leader = ring.pointer("/groups/0/leader").and_then(Value::as_u64);
@@ -345,23 +269,4 @@ impl Ring {
         }
         self.slots().first().copied().context("a ring has nodes")
     }
-}
-
-/// Whether this is how a node sees a ring without work left; a node knows the leaders of groups that it has a replica of.
-fn is_settled(ring: &Value, node: u64, voters: usize) -> bool {
-    let groups = ring.get("groups").and_then(Value::as_array);
-    let nodes = |group: &Value, name: &str| group.get(name).and_then(Value::as_array).cloned();
-    let count = |group: &Value| nodes(group, "voters").map(|voters| voters.len());
-    let has_replica = |group: &Value| {
-        let hosts = nodes(group, "hosts");
-        hosts.is_some_and(|hosts| hosts.contains(&Value::from(node)))
-    };
-    ring.pointer("/plan/done") == Some(&Value::Bool(true))
-        && groups.is_some_and(|groups| {
-            groups.iter().all(|group| {
-                count(group) == Some(voters)
-                    && group.get("settled") == Some(&Value::Bool(true))
-                    && (!has_replica(group) || group.get("leader").is_some_and(Value::is_number))
-            })
-        })
 }

@@ -58,6 +58,8 @@ pub enum FaultKind {
     KillAll,
     /// The same, restarted seconds later.
     KillAllLate,
+    /// SIGKILL of all nodes while the disk of one stands still, restarted at once.
+    KillAllUnsynced,
     /// One node and the others do not hear each other.
     CutOff,
     /// One node is heard and hears nothing, or the other way round.
@@ -86,7 +88,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Calm,
         Self::KillLeader,
         Self::KillLeaderLate,
@@ -94,6 +96,7 @@ impl FaultKind {
         Self::KillFollowerLate,
         Self::KillAll,
         Self::KillAllLate,
+        Self::KillAllUnsynced,
         Self::CutOff,
         Self::CutOneWay,
         Self::CutPair,
@@ -119,6 +122,7 @@ impl FaultKind {
             Self::KillFollowerLate => "kill-follower-late",
             Self::KillAll => "kill-all",
             Self::KillAllLate => "kill-all-late",
+            Self::KillAllUnsynced => "kill-all-unsynced",
             Self::CutOff => "cut-off",
             Self::CutOneWay => "cut-one-way",
             Self::CutPair => "cut-pair",
@@ -144,8 +148,8 @@ impl FaultKind {
     #[must_use]
     pub fn missing(self, sandbox: Sandbox) -> Option<&'static str> {
         match self {
-            Self::SlowDisk | Self::FullDisk if sandbox == Sandbox::Loopback => {
-                Some("needs mount namespaces")
+            Self::SlowDisk | Self::FullDisk | Self::KillAllUnsynced if !sandbox.has_disks() => {
+                Some("needs root, to mount a disk for each node")
             }
             Self::ClockSkew if sandbox::faketime().is_none() => {
                 Some("needs libfaketime; on Debian: apt-get install libfaketime")
@@ -159,6 +163,7 @@ impl FaultKind {
         match self {
             Self::KillLeader | Self::KillFollower | Self::KillAll => (0, 0),
             Self::JoinAndDrain | Self::RollingRestart | Self::LostData => (0, 0),
+            Self::KillAllUnsynced => (300, 900),
             Self::Calm | Self::FreezePulses | Self::SlowDisk | Self::Flapping => (4_000, 8_000),
             _ => (2_500, 6_000),
         }
@@ -173,6 +178,7 @@ impl FaultKind {
             Self::KillLeader | Self::KillLeaderLate => Box::new(kill::Kill::leader()),
             Self::KillFollower | Self::KillFollowerLate => Box::new(kill::Kill::follower(victim)),
             Self::KillAll | Self::KillAllLate => Box::new(kill::Kill::all()),
+            Self::KillAllUnsynced => Box::new(kill::KillAllUnsynced),
             Self::CutOff => Box::new(partition::Cut::off(victim)),
             Self::CutOneWay => Box::new(partition::Cut::one_way(victim, is_odd)),
             Self::CutPair => Box::new(partition::Cut::pair(victim)),

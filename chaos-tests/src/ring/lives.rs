@@ -6,14 +6,27 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::cluster::{LOOK, Ring, SETTLED_AFTER_MAX};
-use crate::process::Node;
+use super::cluster::{LOOK, Ring};
+use crate::{process::Node, ring_client::SETTLED_AFTER_MAX};
 
 impl Ring {
     /// SIGKILL.
     pub(super) async fn kill(&mut self, slot: u8) -> anyhow::Result<()> {
         let node = self.take(slot)?;
         node.kill().await.map(drop)
+    }
+
+    /// SIGKILL of all nodes that are up; what holds one of them up in its death is let go when all are hit.
+    pub(super) async fn kill_all<T: Send>(&mut self, held: T) -> anyhow::Result<()> {
+        let mut killed = Vec::new();
+        for slot in self.slots() {
+            killed.push(self.take(slot)?.begin_kill()?);
+        }
+        drop(held);
+        for node in killed {
+            node.gone().await?;
+        }
+        Ok(())
     }
 
     /// SIGTERM, and the drain that follows.

@@ -16,14 +16,17 @@ use tokio::time::sleep;
 use super::{
     FaultKind, Report, Ring, RingOptions,
     check::{Check, hashes, until_spools_empty},
-    cluster::{LOOK, SETTLED_AFTER_MAX},
+    cluster::LOOK,
+    history::History,
     probe::Probes,
-    watch::watch_counts,
+    sandbox::Sandbox,
 };
 use crate::{
     checkers::Violation,
     client::Client,
-    run::Reader,
+    ring_client::SETTLED_AFTER_MAX,
+    run::{Reader, whole_minutes},
+    watch::watch_counts,
     workload::{Driver, DriverOptions, GeneratorOptions, Outcome, Site},
 };
 
@@ -47,22 +50,39 @@ pub struct RoundOptions {
     pub batches_per_second: u32,
     /// From the end of a heal until every partition must acknowledge by quorum.
     pub live_after_max: Duration,
+    /// Lines of an access log that are imported before the first fault.
+    pub history_lines: u64,
 }
 
-/// The command that repeats rounds with a seed.
-#[must_use]
-pub fn replay_command(options: &RoundOptions) -> String {
-    let faults = options.faults.iter();
-    let faults: Vec<String> = faults
-        .map(|kind| format!(" --fault {}", kind.name()))
-        .collect();
-    let all = options.faults.len() == FaultKind::ALL.len();
-    format!(
-        "cargo xtask chaos --seed {} --minutes 1 --nodes {}{}",
-        options.seed,
-        options.ring.nodes,
-        if all { String::new() } else { faults.concat() }
-    )
+impl RoundOptions {
+    /// The command that repeats this round: the same plan, for at least as long.
+    #[must_use]
+    pub fn replay_command(&self) -> String {
+        let (seed, ring) = (self.seed, &self.ring);
+        let lasting = match self.lasting {
+            Some(lasting) => format!("--minutes {}", whole_minutes(lasting)),
+            None => "--once".to_owned(),
+        };
+        let mut command = format!(
+            "cargo xtask chaos --seed {seed} {lasting} --nodes {} --partitions {} --batches-per-second {} \
+             --live-seconds-max {} --history-lines {}",
+            ring.nodes,
+            ring.partitions,
+            self.batches_per_second,
+            self.live_after_max.as_secs(),
+            self.history_lines,
+        );
+        if ring.sandbox == Sandbox::Loopback {
+            command.push_str(" --loopback");
+        }
+        if self.faults != FaultKind::ALL {
+            for kind in &self.faults {
+                command.push_str(" --fault ");
+                command.push_str(kind.name());
+            }
+        }
+        command
+    }
 }
 
 /// Runs a round and adds what it found to the report.
@@ -90,6 +110,7 @@ async fn with_ring(
     let keys = add_sites(ring, &sites).await?;
     let reader = Reader::new(Client::new()?, ring.token().to_owned());
     let probe_sites = probe_sites(ring, options.ring.partitions).await?;
+    let history = History::import(ring, options.history_lines).await?;
     let probes = Probes::start(probe_sites, ring.token(), &ring.endpoints())?;
     let (_, grpc) = sites.split_last().context("there are three sites")?;
     let mut driver = Driver::start(
@@ -129,6 +150,8 @@ async fn with_ring(
         sites: &sites,
         ledger: &ledger,
         probes: &probes,
+        history,
+        partitions: options.ring.partitions,
     };
     report.violations.extend(check.run().await?);
     for slot in ring.slots() {

@@ -16,6 +16,10 @@ use anyhow::{Context, bail};
 const INSIDE: &str = "RINGTAIL_CHAOS_INSIDE";
 /// What every run's folder is called, followed by the process id and something random.
 const FOLDER_PREFIX: &str = "ringtail-chaos-";
+/// Says that the user inside is root by name only; the value does not matter.
+const MAPPED: &str = "RINGTAIL_CHAOS_MAPPED";
+/// For whoever is not root: a user namespace, in which the others are permitted.
+const MAP_USER: [&str; 2] = ["--user", "--map-root-user"];
 const UNSHARE: [&str; 7] = [
     "--net",
     "--mount",
@@ -30,9 +34,30 @@ const UNSHARE: [&str; 7] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sandbox {
     /// In namespaces of its own.
-    Namespaces,
+    Namespaces {
+        /// True when each node can have a file system of its own: mounting one takes the machine's real root.
+        has_disks: bool,
+    },
     /// On this machine's loopback: namespaces are not permitted here, or not wanted.
     Loopback,
+}
+
+impl Sandbox {
+    /// True when a node's disk can be full or slow without the others noticing.
+    #[must_use]
+    pub const fn has_disks(self) -> bool {
+        matches!(self, Self::Namespaces { has_disks: true })
+    }
+
+    /// For the report.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Namespaces { has_disks: true } => "a network namespace and a disk for each node",
+            Self::Namespaces { has_disks: false } => "a network namespace for each node",
+            Self::Loopback => "loopback with a proxy before each node",
+        }
+    }
 }
 
 /// Puts this process into namespaces where that is permitted and wanted; there it begins anew.
@@ -42,13 +67,22 @@ pub enum Sandbox {
 pub fn enter(is_wanted: bool) -> anyhow::Result<Sandbox> {
     if std::env::var_os(INSIDE).is_some() {
         prepare()?;
-        return Ok(Sandbox::Namespaces);
+        let has_disks = std::env::var_os(MAPPED).is_none();
+        return Ok(Sandbox::Namespaces { has_disks });
     }
     remove_leftovers();
-    if !is_wanted || !is_permitted() {
+    if !is_wanted {
         return Ok(Sandbox::Loopback);
     }
-    let failure = Command::new("unshare")
+    let mut unshare = Command::new("unshare");
+    if is_permitted(&[]) {
+        unshare.env_remove(MAPPED);
+    } else if is_permitted(&MAP_USER) {
+        unshare.env(MAPPED, "1").args(MAP_USER);
+    } else {
+        return Ok(Sandbox::Loopback);
+    }
+    let failure = unshare
         .args(UNSHARE)
         .arg(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
@@ -105,14 +139,19 @@ pub(super) fn system(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
 
 /// The network is bare, and names of network namespaces must not be seen outside.
 fn prepare() -> anyhow::Result<()> {
-    fs::create_dir_all("/run/netns")?;
+    if fs::create_dir_all("/run/netns").is_err() {
+        // A folder of the real root, who is not us; in here nobody needs what lies in it.
+        system("mount", &["-t", "tmpfs", "ringtail-chaos", "/run"])?;
+        fs::create_dir_all("/run/netns")?;
+    }
     system("mount", &["-t", "tmpfs", "ringtail-chaos", "/run/netns"])?;
     system("ip", &["link", "set", "lo", "up"])
 }
 
-fn is_permitted() -> bool {
+fn is_permitted(user: &[&str]) -> bool {
     let mut probe = Command::new("unshare");
     probe
+        .args(user)
         .args(UNSHARE)
         .args(["ip", "link", "add", "rt-probe", "type", "bridge"])
         .stdin(Stdio::null());

@@ -7,17 +7,16 @@ use std::{
 
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
-    checkers::{HourCounts, PageCounts, SiteCounts},
+    answers,
+    checkers::{PageCounts, SiteCounts},
     client::Client,
     workload::Site,
 };
 
-/// More rows than this are not answered at once.
-const ROWS_MAX: usize = 10_000;
 /// Between two questions while a condition is awaited.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
@@ -54,13 +53,7 @@ impl Reader {
         metrics: &[&str],
         dimensions: &[&str],
     ) -> anyhow::Result<Value> {
-        let query = json!({
-            "site_id": site.domain,
-            "date_range": Self::days(site),
-            "metrics": metrics,
-            "dimensions": dimensions,
-            "pagination": { "limit": ROWS_MAX },
-        });
+        let query = answers::question(site, &Self::days(site), metrics, dimensions);
         self.client.query(http, &self.token, &query).await
     }
 
@@ -74,15 +67,12 @@ impl Reader {
         site: &Site,
         session: Option<&str>,
     ) -> anyhow::Result<(u64, String)> {
-        let query = json!({
-            "site_id": site.domain,
-            "date_range": Self::days(site),
-            "metrics": ["events"],
-            "session": session,
-        });
+        let mut query = answers::question(site, &Self::days(site), &["events"], &[]);
+        if let Some(fields) = query.as_object_mut() {
+            fields.insert("session".to_owned(), session.into());
+        }
         let answer = self.client.query(http, &self.token, &query).await?;
-        let count = rows(&answer, 0, 1)?.into_iter();
-        let count = count.map(|(_, numbers)| first(&numbers)).sum();
+        let count = answers::total(&answer)?;
         let session = answer.pointer("/meta/session").and_then(Value::as_str);
         let session = session.with_context(|| format!("no session in {answer}"))?;
         Ok((count, session.to_owned()))
@@ -94,10 +84,7 @@ impl Reader {
     /// When the node does not answer.
     pub async fn events(&self, http: &str, site: &Site) -> anyhow::Result<u64> {
         let answer = self.ask(http, site, &["events"], &[]).await?;
-        Ok(rows(&answer, 0, 1)?
-            .into_iter()
-            .map(|(_, numbers)| first(&numbers))
-            .sum())
+        answers::total(&answer)
     }
 
     /// Counts of each page of a site.
@@ -109,25 +96,9 @@ impl Reader {
         http: &str,
         site: &Site,
     ) -> anyhow::Result<BTreeMap<(String, String), PageCounts>> {
-        let answer = self
-            .ask(http, site, &["events", "pageviews"], &["event:page"])
-            .await?;
-        let rows = rows(&answer, 1, 2)?;
-        ensure!(
-            rows.len() < ROWS_MAX,
-            "{} has too many pages for one answer",
-            site.domain
-        );
-        let counts = rows.into_iter().filter_map(|(page, numbers)| {
-            let [events, pageviews] = numbers[..] else {
-                return None;
-            };
-            Some((
-                (site.domain.clone(), page),
-                PageCounts { events, pageviews },
-            ))
-        });
-        Ok(counts.collect())
+        let metrics = &answers::PAGE_NUMBERS;
+        let answer = self.ask(http, site, metrics, &["event:page"]).await?;
+        answers::pages(site, &answer)
     }
 
     /// A site's numbers in total and by hour.
@@ -135,21 +106,10 @@ impl Reader {
     /// # Errors
     /// When the node does not answer.
     pub async fn numbers(&self, http: &str, site: &Site) -> anyhow::Result<SiteCounts> {
-        let metrics = ["events", "pageviews", "visits", "visitors"];
-        let total = self.ask(http, site, &metrics, &[]).await?;
-        let total = rows(&total, 0, 4)?
-            .into_iter()
-            .find_map(|(_, numbers)| counts(&numbers));
-        let hours = self.ask(http, site, &metrics, &["time:hour"]).await?;
-        let hours = rows(&hours, 1, 4)?
-            .into_iter()
-            .filter_map(|(hour, numbers)| Some((hour, counts(&numbers)?)))
-            .filter(|(_, counts)| *counts != HourCounts::default())
-            .collect();
-        Ok(SiteCounts {
-            total: total.unwrap_or_default(),
-            hours,
-        })
+        let metrics = &answers::NUMBERS;
+        let total = self.ask(http, site, metrics, &[]).await?;
+        let hours = self.ask(http, site, metrics, &["time:hour"]).await?;
+        answers::numbers(&total, &hours)
     }
 
     /// Waits until no site has late events that are not yet in its hours.
@@ -180,52 +140,4 @@ impl Reader {
         }
         Ok(())
     }
-}
-
-fn counts(numbers: &[u64]) -> Option<HourCounts> {
-    let [events, pageviews, visits, visitors] = *numbers else {
-        return None;
-    };
-    Some(HourCounts {
-        events,
-        pageviews,
-        visits,
-        visitors,
-    })
-}
-
-fn first(numbers: &[u64]) -> u64 {
-    numbers.first().copied().unwrap_or_default()
-}
-
-/// The rows of an answer: the first dimension, if there is one, and the metrics as whole numbers.
-fn rows(
-    answer: &Value,
-    dimensions: usize,
-    metrics: usize,
-) -> anyhow::Result<Vec<(String, Vec<u64>)>> {
-    let results = answer.get("results").and_then(Value::as_array);
-    let results = results.with_context(|| format!("no results in {answer}"))?;
-    results
-        .iter()
-        .map(|row| {
-            let numbers: Vec<u64> = list(row, "metrics")
-                .iter()
-                .filter_map(Value::as_u64)
-                .collect();
-            let names = list(row, "dimensions");
-            ensure!(
-                numbers.len() == metrics && names.len() == dimensions,
-                "odd row {row}"
-            );
-            let name = names.first().and_then(Value::as_str).unwrap_or_default();
-            Ok((name.to_owned(), numbers))
-        })
-        .collect()
-}
-
-fn list<'a>(row: &'a Value, name: &str) -> &'a [Value] {
-    row.get(name)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
 }

@@ -22,7 +22,7 @@ mod test;
 mod verify;
 mod workspace;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
@@ -80,7 +80,12 @@ enum Command {
         planted: bool,
     },
     /// Runs the workload against a ring of real nodes under faults, or a single node that is killed again and again.
-    Chaos(chaos::Arguments),
+    #[command(disable_help_flag = true)]
+    Chaos {
+        /// What is run and for how long; `--help` shows it, after a build.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -114,6 +119,6 @@ fn run(command: Command) -> anyhow::Result<()> {
             once,
         } => cluster::cluster(&workspace, nodes, &data_dir, once),
         Command::Bench { figures } => bench::bench(&workspace, &figures),
-        Command::Chaos(arguments) => chaos::chaos(&workspace, &arguments),
+        Command::Chaos { options } => chaos::chaos(&workspace, &options),
     }
 }

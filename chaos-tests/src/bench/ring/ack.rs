@@ -39,7 +39,7 @@ pub(in crate::bench) async fn measure() -> anyhow::Result<Vec<Figure>> {
         let (mut zipf, mut made) = (Zipf::new(SITES, seed), Batches::new(seed));
         let chosen = (0..batches).filter_map(|_| domains.get(zipf.next()));
         let prepared = chosen.map(|domain| made.next(domain, BATCH)).collect();
-        let token = ring.token.clone();
+        let token = ring.token().to_owned();
         tokio::spawn(async move { send_open(&grpc, &token, prepared, pause).await })
     });
     let mut latency = probe::microseconds();

@@ -47,7 +47,7 @@ pub(in crate::bench) async fn measure() -> anyhow::Result<Vec<Figure>> {
         "a partition has no site: {sites:?}"
     );
     let door = BeaconDoor {
-        http: ring.http.clone(),
+        http: ring.http().clone(),
         nodes: ring.http_addresses(),
         domains,
     };
@@ -111,8 +111,8 @@ async fn until_acknowledged(
         Arc::new(up.filter_map(|seat| addresses.get(seat).cloned()).collect());
     let probing = sites.values().map(|domain| {
         let prober = Prober {
-            http: ring.http.clone(),
-            token: ring.token.clone(),
+            http: ring.http().clone(),
+            token: ring.token().to_owned(),
             domain: domain.clone(),
             up: up.clone(),
         };

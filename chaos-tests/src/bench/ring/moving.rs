@@ -40,7 +40,7 @@ pub(in crate::bench) async fn measure() -> anyhow::Result<Vec<Figure>> {
     load(&ring, &domains, 1_000, EVENTS, 1, &mut BTreeMap::new()).await?;
     let filled = filling.elapsed();
     let drained = chosen(&ring).await?;
-    let door = BatchDoor::new(&ring.grpc_addresses(), &ring.token, domains, BATCH)?;
+    let door = BatchDoor::new(&ring.grpc_addresses(), ring.token(), domains, BATCH)?;
     let paced = Paced::start(door, PAUSE);
     sleep(BEFORE).await;
     let before = paced.so_far();

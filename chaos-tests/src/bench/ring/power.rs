@@ -40,7 +40,7 @@ pub(in crate::bench) async fn measure() -> anyhow::Result<Vec<Figure>> {
     let mut batches = Batches::new(1);
     let batches = (0..BATCHES).map(|_| batches.next(SITE, BATCH)).collect();
     let grpc = ring.node(last)?.grpc.clone();
-    let sent = send_closed(&grpc, &ring.token, batches).await?;
+    let sent = send_closed(&grpc, ring.token(), batches).await?;
     ensure!(sent.pending == 0, "{} batches wait", sent.pending);
     ring.kill(*cut).await?;
     let volume = volumes.get(*cut).context("each node has a volume")?;

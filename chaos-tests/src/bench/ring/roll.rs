@@ -28,7 +28,7 @@ pub(in crate::bench) async fn measure() -> anyhow::Result<Vec<Figure>> {
     let full = load(&ring, &domains, BATCH, FULL_EVENTS, 1, &mut expected).await?;
     let half = full.events_per_second / 2.0;
     let grpc = ring.grpc_addresses();
-    let door = || BatchDoor::new(&grpc, &ring.token, domains.clone(), BATCH);
+    let door = || BatchDoor::new(&grpc, ring.token(), domains.clone(), BATCH);
     let counting = door()?;
     let paced = Paced::start(door()?, Duration::from_secs_f64(BATCH as f64 / half));
     let started = Instant::now();

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use reqwest::Method;
 use ringtail_proto::SiteId;
@@ -19,6 +19,7 @@ use crate::{
     bench::probe,
     client::Client,
     process::{Node, NodeOptions},
+    ring_client::RingClient,
 };
 
 /// Sites added at the same time.
@@ -27,8 +28,6 @@ const ADDING_MAX: usize = 128;
 const LOOK: Duration = Duration::from_millis(20);
 /// Whatever is awaited comes sooner or not at all.
 const WAITING_MAX: Duration = Duration::from_secs(180);
-/// An answer that takes longer is none.
-const ANSWER_AFTER_MAX: Duration = Duration::from_secs(15);
 /// Work left over from a load uses more than this part of one core.
 const REST_CORES: f64 = 0.12;
 /// Over this long the rest is measured.
@@ -44,10 +43,9 @@ struct Seat {
 /// Some nodes that are one ring, and a client with all rights.
 pub(super) struct RingStand {
     pub(super) folder: TempDir,
-    pub(super) token: String,
     pub(super) partitions: u64,
-    pub(super) http: reqwest::Client,
-    client: Client,
+    client: RingClient,
+    queries: Client,
     seats: Vec<Seat>,
 }
 
@@ -63,16 +61,11 @@ impl RingStand {
         data: Vec<Option<PathBuf>>,
         partitions: u64,
     ) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .timeout(ANSWER_AFTER_MAX)
-            .no_proxy()
-            .build()?;
         let mut ring = Self {
             folder: tempfile::tempdir_in(".")?,
-            token: String::new(),
             partitions,
-            http,
-            client: Client::new()?,
+            client: RingClient::new()?,
+            queries: Client::new()?,
             seats: Vec::new(),
         };
         for data in data {
@@ -87,21 +80,9 @@ impl RingStand {
         let seat = self.seats.len();
         let usual = || self.folder.path().join(format!("node{}", seat + 1));
         let options = self.options(data.unwrap_or_else(usual))?;
-        let mut first_start = options.clone();
-        if seat > 0 {
-            let made = self
-                .ask(0, Method::POST, "/api/v1/ring/tokens", json!({}))
-                .await?;
-            let token = text(&made, "/token")?;
-            let ring = self.document(0).await?;
-            let peer = text(&ring, "/nodes/0/peer")?;
-            let join = ["--join".to_owned(), peer, "--token".to_owned(), token];
-            first_start.arguments.extend(join);
-        }
-        let node = Node::start(first_start).await?;
-        if seat == 0 {
-            self.token = node.admin_token()?;
-        }
+        let mut client = self.client.clone();
+        let node = client.join(options.clone(), &self.nodes()).await?;
+        self.client = client;
         self.seats.push(Seat {
             options,
             node: Some(node),
@@ -144,6 +125,22 @@ impl RingStand {
         node.with_context(|| format!("node {} is down", seat + 1))
     }
 
+    /// The nodes that are up.
+    fn nodes(&self) -> Vec<&Node> {
+        let seats = self.seats.iter();
+        seats.filter_map(|seat| seat.node.as_ref()).collect()
+    }
+
+    /// The administrator's token.
+    pub(super) fn token(&self) -> &str {
+        self.client.token()
+    }
+
+    /// Connections for whoever measures.
+    pub(super) const fn http(&self) -> &reqwest::Client {
+        self.client.http()
+    }
+
     /// Seats of the nodes that are up.
     pub(super) fn up(&self) -> Vec<usize> {
         let seats = self.seats.iter().enumerate();
@@ -180,22 +177,13 @@ impl RingStand {
         path: &str,
         body: Value,
     ) -> anyhow::Result<Value> {
-        let url = format!("http://{}{path}", self.node(seat)?.http);
-        let mut request = self.http.request(method, url).bearer_auth(&self.token);
-        if !body.is_null() {
-            request = request.json(&body);
-        }
-        let response = request.send().await?;
-        let status = response.status();
-        let text = response.text().await?;
-        ensure!(status.is_success(), "{path} is answered {status}: {text}");
-        serde_json::from_str(&text).context(text)
+        let node = self.node(seat)?;
+        self.client.ask(node, method, path, body).await
     }
 
     /// The ring as a node knows it.
     pub(super) async fn document(&self, seat: usize) -> anyhow::Result<Value> {
-        self.ask(seat, Method::GET, "/api/v1/ring", Value::Null)
-            .await
+        self.client.document(self.node(seat)?).await
     }
 
     /// Adds sites through the administration interface; each with the group that it lies in.
@@ -240,22 +228,8 @@ impl RingStand {
 
     /// Waits until each node that is up knows of a ring without work left, with voters and a leader for each group.
     pub(super) async fn until_settled(&self) -> anyhow::Result<()> {
-        let voters = if self.seats.len() < 3 { 1 } else { 3 };
-        for seat in self.up() {
-            let started = Instant::now();
-            loop {
-                let http = &self.node(seat)?.http;
-                match self.document(seat).await {
-                    Ok(ring) if is_settled(&ring, http, voters) => break,
-                    Ok(ring) if started.elapsed() > WAITING_MAX => {
-                        bail!("node {} sees a ring that is not settled: {ring}", seat + 1)
-                    }
-                    Err(error) if started.elapsed() > WAITING_MAX => return Err(error),
-                    _ => sleep(LOOK).await,
-                }
-            }
-        }
-        Ok(())
+        let members = self.seats.len();
+        self.client.until_settled(&self.nodes(), members).await
     }
 
     /// The seat of the node that leads most groups, as the first node that is up knows it, and how many it leads.
@@ -305,7 +279,7 @@ impl RingStand {
         let started = Instant::now();
         loop {
             let http = &self.node(seat)?.http;
-            let answer = self.client.query(http, &self.token, &query).await;
+            let answer = self.queries.query(http, self.token(), &query).await;
             let counted = answer.as_ref().ok().and_then(|answer| {
                 let number = answer.pointer("/results/0/metrics/0");
                 number.and_then(Value::as_u64)
@@ -382,47 +356,4 @@ fn text(document: &Value, pointer: &str) -> anyhow::Result<String> {
 
 fn free_address() -> anyhow::Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
-}
-
-/// True when each group has its voters, and those that this node holds a leader; of others it knows none.
-fn is_settled(ring: &Value, http: &str, voters: usize) -> bool {
-    let list = |name: &str| ring.get(name).and_then(Value::as_array);
-    let (Some(nodes), Some(groups)) = (list("nodes"), list("groups")) else {
-        return false;
-    };
-    let own = nodes
-        .iter()
-        .find(|node| node.get("http").and_then(Value::as_str) == Some(http));
-    let own = own.and_then(|node| node.get("id"));
-    let is_whole = |group: &Value| {
-        let found = group.get("voters").and_then(Value::as_array);
-        let is_held = found.is_some_and(|found| found.iter().any(|voter| Some(voter) == own));
-        found.map(Vec::len) == Some(voters)
-            && group.get("settled") == Some(&Value::Bool(true))
-            && (!is_held || group.get("leader").is_some_and(Value::is_number))
-    };
-    ring.pointer("/plan/done") == Some(&Value::Bool(true)) && groups.iter().all(is_whole)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ring_is_settled_when_groups_are_whole_and_those_held_here_have_a_leader() {
-        let check = |voters: &[u64], leader: Option<u64>, is_done: bool, expect: bool| {
-            let ring = json!({
-                "nodes": [{"id": 1, "http": "here"}, {"id": 4, "http": "there"}],
-                "groups": [{"group": 1, "voters": voters, "leader": leader, "settled": true}],
-                "plan": {"done": is_done},
-            });
-            assert_eq!(is_settled(&ring, "here", 3), expect, "{ring}");
-        };
-        check(&[1, 2, 3], Some(2), true, true);
-        check(&[1, 2, 3], None, true, false);
-        check(&[2, 3, 4], None, true, true);
-        check(&[1, 2], Some(2), true, false);
-        check(&[1, 2, 3], Some(2), false, false);
-        assert!(!is_settled(&json!({}), "here", 3));
-    }
 }

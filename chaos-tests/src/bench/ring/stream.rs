@@ -132,7 +132,7 @@ pub(super) async fn load(
         .into_iter()
         .zip(grpc.iter().cycle())
         .map(|(batches, grpc)| {
-            let (grpc, token) = (grpc.clone(), ring.token.clone());
+            let (grpc, token) = (grpc.clone(), ring.token().to_owned());
             tokio::spawn(async move { send_closed(&grpc, &token, batches).await })
         });
     let mut latency = probe::microseconds();

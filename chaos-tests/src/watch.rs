@@ -18,16 +18,16 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// What a reader saw.
 #[derive(Debug, Default)]
-pub(super) struct Watched {
+pub(crate) struct Watched {
     /// Falls.
-    pub(super) violations: Vec<Violation>,
+    pub(crate) violations: Vec<Violation>,
     /// Answers; a node that is down or behind gives none.
-    pub(super) answers: u64,
+    pub(crate) answers: u64,
 }
 
 /// Asks for each site's events, each time another node, until it is told to stop. The session of each answer goes to the
 /// next node.
-pub(super) async fn watch_counts(
+pub(crate) async fn watch_counts(
     reader: Reader,
     sites: Vec<Site>,
     mut endpoints: watch::Receiver<Vec<Endpoint>>,
