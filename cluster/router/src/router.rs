@@ -116,6 +116,12 @@ impl Router {
         &self.inner.options
     }
 
+    /// Files of events that wait in the spool to be forwarded by this node.
+    #[must_use]
+    pub fn spool_files_waiting(&self) -> usize {
+        self.inner.spool.files_waiting()
+    }
+
     /// True while nothing waits in the spool for its group.
     #[must_use]
     pub fn is_spool_drained(&self) -> bool {

@@ -153,7 +153,12 @@ impl Spool {
         self.stopping.send_replace(true);
     }
 
-    /// Events and bytes that wait, own and adopted ones.
+    /// Files that this node has to forward, own and adopted ones.
+    pub(crate) fn files_waiting(&self) -> usize {
+        self.index.lock().files_waiting()
+    }
+
+    /// True while no file waits to be forwarded.
     pub(crate) fn is_drained(&self) -> bool {
         self.index.lock().is_drained()
     }

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and where it goes. Data on stdout, everything else on stderr.
 
+mod audit;
 mod client;
 mod event;
 mod goal;
@@ -55,12 +56,16 @@ enum Command {
     Token(Remote<token::Arguments>),
     /// Move leaders and replicas away from a node, so that it can be stopped.
     Drain(Remote<ring::Drain>),
+    /// Let a node that was drained take groups again.
+    Activate(Remote<ring::Activate>),
     /// Take a node out of the ring for good.
     Remove(Remote<ring::Remove>),
     /// Show where groups would move.
     Rebalance(Remote<ring::Rebalance>),
     /// Set how many replicas a group has at most.
     Replicas(Remote<ring::Replicas>),
+    /// Tell who changed what, when and why.
+    Audit(Remote<audit::Arguments>),
 }
 
 #[derive(Args)]
@@ -155,9 +160,11 @@ impl Command {
             Self::Status(command) => command.run(status::run),
             Self::Token(command) => command.run(token::run),
             Self::Drain(command) => command.run(ring::drain),
+            Self::Activate(command) => command.run(ring::activate),
             Self::Remove(command) => command.run(ring::remove),
             Self::Rebalance(command) => command.run(ring::rebalance),
             Self::Replicas(command) => command.run(ring::replicas),
+            Self::Audit(command) => command.run(audit::run),
         }
     }
 }

@@ -184,6 +184,11 @@ impl Index {
         self.waiting.get(&group)?.first().copied()
     }
 
+    /// Files that this node has to forward.
+    pub(crate) fn files_waiting(&self) -> usize {
+        self.writing.len() + self.waiting.values().map(BTreeSet::len).sum::<usize>()
+    }
+
     pub(crate) fn is_drained(&self) -> bool {
         self.waiting.is_empty()
     }

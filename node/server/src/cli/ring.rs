@@ -14,6 +14,8 @@ use crate::exit::{Exit, ExitError};
 
 /// How often a drain is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// So many looks in a row may fail.
+const LOOK_FAILURES_MAX: u32 = 20;
 
 #[derive(Args)]
 pub(super) struct Drain {
@@ -22,6 +24,12 @@ pub(super) struct Drain {
     /// Do not wait until the node can be stopped.
     #[arg(long)]
     no_wait: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Activate {
+    /// Id of the node.
+    node: u64,
 }
 
 #[derive(Args)]
@@ -72,34 +80,93 @@ pub(super) async fn drain(
     }
     output.print(&node, |node| {
         let (id, replicas) = (field(node, "id"), field(node, "replicas"));
+        let files = field(node, "spool_files");
         format!(
-            "node {id}: {}, replicas left: {replicas}",
+            "node {id}: {}, replicas left: {replicas}, files of waiting events: {files}",
             field(node, "state")
         )
     })
 }
 
+/// Takes a drain back.
+pub(super) async fn activate(
+    arguments: Activate,
+    client: &Client,
+    output: Output,
+) -> Result<(), ExitError> {
+    let path = format!("/api/v1/ring/nodes/{}/activate", arguments.node);
+    let node = client.post(&path, &json!({})).await?;
+    print_state(&node, output)
+}
+
+fn print_state(node: &Value, output: Output) -> Result<(), ExitError> {
+    output.print(node, |node| {
+        format!("node {}: {}", field(node, "id"), field(node, "state"))
+    })
+}
+
+/// Looks until nothing is left on the node, for as long as it is being drained. A look that fails is made again: the node
+/// that is asked may be the one that restarts.
 async fn until_empty(client: &Client, id: u64, mut node: Value) -> Result<Value, ExitError> {
-    let left = |node: &Value| number(node, "replicas") + number(node, "leads");
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} moved {elapsed}")
+    let left = |node: &Value| {
+        let names = ["replicas", "leads", "spool_files"];
+        names.iter().map(|name| number(node, name)).sum::<u64>()
+    };
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} moved {elapsed} {msg}")
         .map_err(|error| ExitError::new(Exit::Failure, error))?;
     let bar = ProgressBar::new(left(&node)).with_style(style);
+    let mut failures = 0;
     while left(&node) > 0 {
         tokio::time::sleep(LOOK_INTERVAL).await;
-        let ring = client.get("/api/v1/ring").await?;
-        let nodes = ring.get("nodes").and_then(Value::as_array);
-        let found = nodes
-            .into_iter()
-            .flatten()
-            .find(|node| number(node, "id") == id);
-        node = found.cloned().unwrap_or_default();
+        let ring = match client.get("/api/v1/ring").await {
+            Ok(ring) => ring,
+            Err(error) if failures >= LOOK_FAILURES_MAX => return Err(error),
+            Err(error) => {
+                failures += 1;
+                bar.set_message(error.to_string());
+                continue;
+            }
+        };
+        failures = 0;
+        node = find(&ring, id)?;
         if let Some(length) = bar.length() {
             bar.set_length(length.max(left(&node)));
             bar.set_position(length.saturating_sub(left(&node)));
         }
+        bar.set_message(waits_for(&ring));
     }
     bar.finish_and_clear();
+    if node.get("heard") == Some(&json!(false)) {
+        remark(&format!(
+            "warning: node {id} does not answer: whether events wait in its spool is not known"
+        ));
+    }
     Ok(node)
+}
+
+/// The node in the ring's document, while it is on its way out.
+fn find(ring: &Value, id: u64) -> Result<Value, ExitError> {
+    let nodes = ring.get("nodes").and_then(Value::as_array);
+    let mut nodes = nodes.into_iter().flatten();
+    let found = nodes.find(|node| number(node, "id") == id);
+    match found.map(|node| (node, field(node, "state"))) {
+        Some((node, state)) if state == "draining" => Ok(node.clone()),
+        Some((_, state)) => {
+            let message = format!("node {id} is {state} now: somebody took the drain back");
+            Err(ExitError::new(Exit::Refused, message))
+        }
+        None => {
+            let message = format!("the ring has no node {id} any more");
+            Err(ExitError::new(Exit::Refused, message))
+        }
+    }
+}
+
+/// The plan's first line: what the ring does, or why it does nothing.
+fn waits_for(ring: &Value) -> String {
+    let text = ring.pointer("/plan/text").and_then(Value::as_str);
+    let first = text.and_then(|text| text.lines().next());
+    first.unwrap_or_default().to_owned()
 }
 
 pub(super) async fn remove(
@@ -111,9 +178,7 @@ pub(super) async fn remove(
     let path = format!("/api/v1/ring/nodes/{node}/remove?force={force}");
     let node = client.post(&path, &json!({})).await?;
     warn(&node);
-    output.print(&node, |node| {
-        format!("node {}: {}", field(node, "id"), field(node, "state"))
-    })
+    print_state(&node, output)
 }
 
 pub(super) async fn rebalance(

@@ -59,7 +59,7 @@ fn this_node(status: &Value) -> String {
 fn nodes(ring: &Value) -> String {
     let header = [
         "node", "state", "health", "zone", "http", "grpc", "peer", "level", "leads", "replicas",
-        "clock ms", "",
+        "spooled", "clock ms", "",
     ];
     let row = |node: &Value| {
         let mut row: Vec<String> = [
@@ -73,6 +73,7 @@ fn nodes(ring: &Value) -> String {
             "feature_level",
             "leads",
             "replicas",
+            "spool_files",
             "clock_offset_ms",
         ]
         .iter()

@@ -14,6 +14,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(show)
         .service(hashes)
+        .service(audit)
         .service(change)
         .service(create_token)
         .service(drain)
@@ -41,6 +42,30 @@ async fn change(
 async fn hashes(ring: web::Data<Ring>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let caller = caller(&ring.access, &request)?;
     Ok(HttpResponse::Ok().json(ring.hashes(&caller).await?))
+}
+
+/// How much of the audit log is asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    #[serde(default = "AuditQuery::default_limit")]
+    limit: usize,
+}
+
+impl AuditQuery {
+    const fn default_limit() -> usize {
+        100
+    }
+}
+
+#[get("/api/v1/audit")]
+async fn audit(
+    ring: web::Data<Ring>,
+    request: HttpRequest,
+    query: web::Query<AuditQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let caller = caller(&ring.access, &request)?;
+    Ok(HttpResponse::Ok().json(ring.audit(&caller, query.limit)?))
 }
 
 #[post("/api/v1/ring/tokens")]

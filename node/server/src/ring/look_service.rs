@@ -10,7 +10,7 @@ use ringtail_proto::{
     },
 };
 use ringtail_raft::{Group, LogPosition, RaftNode};
-use ringtail_router::{Clock, IngestGate};
+use ringtail_router::{Clock, IngestGate, Router};
 use tonic::{Request, Response, Status};
 
 use crate::health::Health;
@@ -21,6 +21,7 @@ pub(crate) struct LookService {
     pub(crate) node: NodeId,
     pub(crate) health: Arc<Health>,
     pub(crate) raft: Arc<RaftNode>,
+    pub(crate) router: Router,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gate: Arc<IngestGate>,
 }
@@ -40,6 +41,7 @@ impl LookService {
                 .iter()
                 .map(|group| look_at(self.node, group))
                 .collect(),
+            spool_files: self.router.spool_files_waiting() as u64,
         }
     }
 }

@@ -15,13 +15,15 @@ use super::{Access, Caller, Time};
 use crate::{
     Partitions,
     api_error::ApiError,
-    ring::{Surveyor, Vitals},
+    ring::{Survey, Surveyor, Vitals},
 };
 use document::Seen;
 
 const HOUR_MS: u64 = 3_600_000;
 /// How long a join token is good when nobody says.
 const TOKEN_HOURS: u32 = 24;
+/// Records of the audit log in one answer.
+const AUDIT_RECORDS_MAX: usize = 10_000;
 /// The reason that the audit log shows.
 const WHY: &str = "asked through the API";
 
@@ -113,7 +115,11 @@ impl Ring {
             state,
             is_forced,
         };
-        let warnings = warnings(&before.nodes(), before.replicas_max(), node, state);
+        let mut warnings = warnings(&before.nodes(), before.replicas_max(), node, state);
+        if state == NodeState::Left {
+            let survey = self.surveyor.ask().await;
+            warnings.extend(spool_left(&survey, node, is_forced)?);
+        }
         self.metadata.execute(command, &caller.actor(), WHY).await?;
         let found = self.metadata.directory().node(node).ok_or_else(|| {
             ApiError::new(ErrorKind::NotFound, format!("there is no node {node}"))
@@ -123,6 +129,23 @@ impl Ring {
             fields.insert("warnings".to_owned(), json!(warnings));
         }
         Ok(document)
+    }
+
+    /// Who changed what of the ring, of sites and of keys, when and why, newest first.
+    pub(crate) fn audit(&self, caller: &Caller, limit: usize) -> Result<Value, ApiError> {
+        caller.require(Scope::Admin, None)?;
+        let records = self.metadata.audit(limit.min(AUDIT_RECORDS_MAX))?;
+        let records = records.into_iter().map(|record| {
+            json!({
+                "index": record.index,
+                "at": Time(record.at),
+                "who": record.who,
+                "what": record.what,
+                "why": record.why,
+                "refused": record.refused.map(|error| error.to_string()),
+            })
+        });
+        Ok(json!({"records": records.collect::<Vec<_>>()}))
     }
 
     /// The canonical state hash of every site of every replica here that is whole, each with the index that it belongs
@@ -167,6 +190,35 @@ impl Ring {
     }
 }
 
+/// What a node that goes for good takes with it of events that were acknowledged: refused while it is known to hold any,
+/// told when that is not known.
+fn spool_left(
+    survey: &Survey,
+    leaving: NodeId,
+    is_forced: bool,
+) -> Result<Option<String>, ApiError> {
+    let lost = "are lost with it unless another node holds a copy";
+    match survey.nodes.get(&leaving) {
+        Some(Ok(reply)) if reply.spool_files == 0 => Ok(None),
+        Some(Ok(reply)) => {
+            let files = reply.spool_files;
+            let message = format!(
+                "{files} files of acknowledged events wait on node {leaving} for a leader and {lost}"
+            );
+            match is_forced {
+                true => Ok(Some(message)),
+                false => Err(ApiError::new(
+                    ErrorKind::Conflict,
+                    format!("{message}: wait until they are forwarded, or force it"),
+                )),
+            }
+        }
+        Some(Err(_)) | None => Ok(Some(format!(
+            "node {leaving} does not answer: acknowledged events that wait in its spool, if there are any, {lost}"
+        ))),
+    }
+}
+
 /// What an operator should know before a node goes: fewer nodes may mean fewer replicas.
 fn warnings(
     nodes: &[Arc<Node>],
@@ -196,7 +248,7 @@ fn warnings(
 #[cfg(test)]
 mod tests {
     use ringtail_metadata::NodeAddresses;
-    use ringtail_proto::UnixMillis;
+    use ringtail_proto::{UnixMillis, wire::peer::NodeLookReply};
 
     use super::*;
 
@@ -215,6 +267,34 @@ mod tests {
         let warned = warnings(&nodes, 3, NodeId(leaving), state).join(" ");
         assert_eq!(warned.is_empty(), expect.is_empty(), "{states:?}: {warned}");
         assert!(warned.contains(expect), "{states:?}: {warned}");
+    }
+
+    #[test]
+    fn a_node_does_not_go_with_events_that_wait_on_it() {
+        let survey = |answer: Result<u64, &str>| Survey {
+            nodes: BTreeMap::from([(
+                NodeId(3),
+                answer
+                    .map(|spool_files| NodeLookReply {
+                        spool_files,
+                        ..NodeLookReply::default()
+                    })
+                    .map_err(str::to_owned),
+            )]),
+        };
+        let left = |answer, is_forced| {
+            spool_left(&survey(answer), NodeId(3), is_forced).map_err(|error| error.to_string())
+        };
+        assert_eq!(left(Ok(0), false), Ok(None));
+        let refused = left(Ok(2), false).unwrap_err();
+        assert!(
+            refused.contains("2 files of acknowledged events"),
+            "{refused}"
+        );
+        for (answer, expect) in [(Ok(2), "2 files"), (Err("silent"), "does not answer")] {
+            let warning = left(answer, true).unwrap().unwrap();
+            assert!(warning.contains(expect), "{warning}");
+        }
     }
 
     #[test]

@@ -135,6 +135,7 @@ fn look(ground: &Ground, groups: &Groups, helpers: &Helpers<'_>) -> LookService 
         node: ground.identity.node,
         health: Arc::clone(helpers.health),
         raft: Arc::clone(&ground.raft),
+        router: groups.router.clone(),
         clock: Arc::clone(&ground.clock),
         gate: groups.router.gate(),
     }

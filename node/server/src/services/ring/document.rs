@@ -68,6 +68,7 @@ impl Seen<'_> {
             "leads": left.leads.len(),
             "leads_metadata": leaders.get(&METADATA_GROUP) == Some(&node.id),
             "replicas": left.replicas.len(),
+            "spool_files": reply.map(|reply| reply.spool_files),
         })
     }
 
