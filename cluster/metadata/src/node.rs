@@ -68,6 +68,9 @@ impl fmt::Display for NodeState {
     }
 }
 
+/// RFC 2606 keeps names that end so from ever meaning a machine.
+const NOWHERE: &str = "lost.invalid:1";
+
 /// Where a node answers, each as `host:port`; empty when it does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeAddresses {
@@ -95,6 +98,18 @@ impl NodeAddresses {
     #[must_use]
     pub fn shares_peer_with(&self, other: &Self) -> bool {
         !self.peer.is_empty() && self.peer == other.peer
+    }
+
+    /// The peer address of a node that has none any more, because another one has come to it.
+    #[must_use]
+    pub fn nowhere(node: NodeId) -> String {
+        format!("node-{node}.{NOWHERE}")
+    }
+
+    /// True when nobody can reach the node: its address has become another's.
+    #[must_use]
+    pub fn is_nowhere(&self) -> bool {
+        self.peer.ends_with(NOWHERE)
     }
 
     /// How far off another node may stand to reach this one.

@@ -8,6 +8,7 @@
 mod control;
 mod drain;
 mod keeper;
+mod lost;
 mod observed;
 mod plan;
 mod raft_group;
@@ -17,6 +18,7 @@ mod step;
 pub use control::{GroupControl, GroupMembers, LogBounds, NodeHealth, OpenGroups};
 pub use drain::{DrainProgress, drain_progress};
 pub use keeper::{Keeper, KeeperOptions};
+pub use lost::next_of_lost;
 pub use observed::Observed;
 pub(crate) use plan::METADATA_VOTERS_MAX;
 pub use plan::{PlanOptions, ReconcilePlan, plan};

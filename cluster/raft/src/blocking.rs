@@ -15,6 +15,7 @@ pub fn block_inline_on_this_thread() {
 }
 
 /// Runs work that blocks away from the tasks, on a thread for such work. It runs to its end, whoever waits for it.
+#[expect(clippy::disallowed_methods, reason = "this is what is used instead")]
 pub fn spawn_blocking<F, R>(work: F) -> JoinHandle<R>
 where
     F: FnOnce() -> R + Send + 'static,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,6 +45,8 @@ struct Inner {
     state: Arc<Mutex<AppliedState>>,
     options: Arc<RaftOptions>,
     contact: Contact,
+    /// It stands for no election, whoever asks for one.
+    has_withdrawn: AtomicBool,
     /// Room for proposals of this group.
     proposals: Arc<Semaphore>,
     /// Room for the bytes of this group's proposals: a group that is slow to apply leaves room to the others.
@@ -94,6 +97,7 @@ impl Group {
                 state,
                 options,
                 contact: Contact::default(),
+                has_withdrawn: AtomicBool::new(false),
                 proposals,
                 group_bytes,
                 node_bytes: (group != METADATA).then_some(node_bytes),
@@ -352,8 +356,16 @@ impl Group {
         self.inner.options.node
     }
 
+    /// From now on nobody makes this node stand for election in the group.
+    pub(crate) fn stand_no_more(&self) {
+        self.inner.has_withdrawn.store(true, Ordering::Release);
+    }
+
     /// Asks the others whether they would vote for this node, and stands if a majority would.
     pub(crate) async fn stand_for_election(&self) -> Result<(), RaftError> {
+        if self.inner.has_withdrawn.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let stood = self.inner.raft.trigger().elect(true).await;
         stood.map_err(|error| self.stopped(error))
     }

@@ -16,6 +16,7 @@
 
 mod applied_state;
 mod blocking;
+mod candidacy;
 mod contact;
 mod convert;
 mod error;

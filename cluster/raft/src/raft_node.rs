@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::blocking::spawn_blocking;
+use crate::candidacy::Candidacy;
 use openraft::Config;
 use parking_lot::Mutex;
 use ringtail_log::{GroupLog, LogError, SegmentLog};
@@ -32,6 +33,7 @@ pub struct RaftNode {
     config: Arc<Config>,
     log: Arc<SegmentLog>,
     groups: Arc<Groups>,
+    candidacy: Arc<Candidacy>,
     links: Arc<Links>,
     staging: Option<Staging>,
     proposal_bytes: Arc<Semaphore>,
@@ -76,6 +78,7 @@ impl RaftNode {
         let beats = heartbeat::run(groups.clone(), links.clone(), options.heartbeat_interval);
         // Twice the longest time that a lease and an election take.
         let lasting = 4 * options.election_timeout_max;
+        let candidacy = Arc::<Candidacy>::default();
         let detector = transport::detect_failures(options.node, groups.clone(), opened, lasting);
         Ok(Self {
             proposal_bytes: Arc::new(Semaphore::new(options.node_proposal_bytes_max)),
@@ -84,6 +87,7 @@ impl RaftNode {
             log,
             tasks: vec![tokio::spawn(beats), tokio::spawn(detector)],
             groups,
+            candidacy,
             links,
             staging: peering.staging,
             stopped: watch::Sender::new(false),
@@ -95,7 +99,14 @@ impl RaftNode {
     #[must_use]
     pub fn service(&self) -> RaftServer<impl RaftRpc> {
         let stopped = self.stopped.subscribe();
-        RaftService::server(self.groups.clone(), self.staging.clone(), stopped)
+        let (groups, candidacy) = (self.groups.clone(), self.candidacy.clone());
+        RaftService::server(groups, candidacy, self.staging.clone(), stopped)
+    }
+
+    /// From now on this node comes to lead no group: it stands for no election and takes over from nobody. What it leads
+    /// it leads on, until somebody else does.
+    pub fn withdraw_candidacy(&self) {
+        self.candidacy.withdraw(&self.groups());
     }
 
     /// Ends the streams to nodes that are in the ring no more.
@@ -144,6 +155,7 @@ impl RaftNode {
         };
         let opened = self.open_reserved(group, machine).await?;
         self.groups.lock().insert(group, Some(opened.clone()));
+        self.candidacy.hold_to_it(&opened);
         reservation.is_used = true;
         tokio::spawn(failure::watch(
             opened.clone(),

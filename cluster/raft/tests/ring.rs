@@ -370,6 +370,26 @@ async fn leadership_goes_where_it_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_withdrawn_comes_to_lead_neither_by_election_nor_by_transfer() {
+    let mut ring = Ring::of_three().await;
+    ring.apply_among(&[1, 2, 3], 0..20).await;
+    ring.hand_over_to(2).await;
+    ring.nodes[&1].raft.withdraw_candidacy();
+    // Asked to take over it declines, and the group finds a leader among the others.
+    ring.all_applied(2).await;
+    ring.group(2).transfer_leader(NodeId(1)).await.unwrap();
+    ring.apply_among(&[2, 3], 20..30).await;
+    // Its stream to the leader breaks, and its own timeout comes first.
+    ring.hand_over_to(2).await;
+    ring.kill(2).await;
+    ring.apply_among(&[3], 30..40).await;
+    assert!(!ring.group(1).is_leader());
+    // Its vote was needed for that.
+    assert_eq!(ring.group(3).members().voters, nodes([1, 2, 3]));
+    ring.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_hands_over_can_leave() {
     let ring = Ring::of_three().await;
     ring.apply_among(&[1, 2, 3], 0..20).await;

@@ -168,7 +168,7 @@ async fn every_event_commits_once_and_submissions_share_entries_under_load() {
         })
     });
     for writer in writers.collect::<Vec<_>>() {
-        let joined = tokio::task::spawn_blocking(move || writer.join().is_ok()).await;
+        let joined = ringtail_raft::spawn_blocking(move || writer.join().is_ok()).await;
         assert!(joined.unwrap(), "a writer failed");
     }
     let ids = node.ids();

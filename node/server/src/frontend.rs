@@ -118,6 +118,7 @@ fn start_http(
     let view = web::Data::new(node.health_view.clone());
     let admin = web::Data::new(node.services.admin.clone());
     let reports = web::Data::new(node.services.reports.clone());
+    let realtime = web::Data::new(node.services.realtime.clone());
     let imports = web::Data::new(node.services.imports.clone());
     let lookup = web::Data::new(node.services.lookup.clone());
     let status = web::Data::new(node.services.status.clone());
@@ -130,6 +131,7 @@ fn start_http(
             .app_data(view.clone())
             .app_data(admin.clone())
             .app_data(reports.clone())
+            .app_data(realtime.clone())
             .app_data(imports.clone())
             .app_data(lookup.clone())
             .app_data(status.clone())
@@ -180,9 +182,10 @@ fn start_grpc(node: &Node, listener: TcpListener) -> io::Result<(oneshot::Sender
         )))
         .add_service(reflection)
         .add_service(node.collector())
-        .add_service(v1::reports_server::ReportsServer::new(ReportsService(
-            node.services.reports.clone(),
-        )))
+        .add_service(v1::reports_server::ReportsServer::new(ReportsService {
+            reports: node.services.reports.clone(),
+            realtime: node.services.realtime.clone(),
+        }))
         .add_service(v1::admin_server::AdminServer::new(admin))
         .serve_with_incoming_shutdown(incoming, async {
             // An error says that the node drops the sender: that is a stop as well.

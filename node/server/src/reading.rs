@@ -6,15 +6,22 @@
 mod local;
 mod peers;
 mod service;
+mod turns;
+
+use std::time::Duration;
 
 pub(crate) use local::LocalReplicas;
 pub(crate) use peers::PeerReplicas;
 pub(crate) use service::QueriesService;
+pub(crate) use turns::NoAnswer;
 
 use ringtail_proto::{LogIndex, wire::peer};
 use ringtail_query::{Seen, Standing};
 
 use crate::ViewAt;
+
+/// How long the nodes that hold a site may take together for what is read at a glance: anything but a report.
+pub(crate) const GLANCE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Which replicas may answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +30,15 @@ pub(crate) enum Freshness {
     InTouch,
     /// Any that includes what was seen.
     Any,
+}
+
+/// What a replica may do to answer somebody who has seen late events in the numbers that it has not merged yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Merging {
+    /// Nothing: another replica may have merged them.
+    Never,
+    /// It checkpoints the site.
+    IfNeeded,
 }
 
 /// A view, and whether its replica is in touch with its group.

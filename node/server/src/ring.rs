@@ -10,6 +10,7 @@ mod health;
 mod join;
 mod learning;
 mod look_service;
+mod lost_node;
 mod members;
 mod peer_server;
 mod refusals;

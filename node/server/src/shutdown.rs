@@ -11,10 +11,12 @@ use tokio::{
 use tonic::server::NamedService;
 use tonic_health::ServingStatus;
 
-use crate::{ring::Handover, wiring::Node};
+use crate::{health::NodeState, ring::Handover, wiring::Node};
 
 /// A node of several that stops goes on answering for at least this long: load balancers ask once a second.
 const NOTICE_MIN: Duration = Duration::from_secs(1);
+/// Longest wait for others to take over what came back while the node drained.
+const LAST_HANDOVER_MAX: Duration = Duration::from_secs(2);
 /// Longest wait for what only keeps notes up to date.
 const NOTES_MAX: Duration = Duration::from_secs(1);
 /// Longest wait for the sites' checkpoints: what is not written is replayed from the log at the next start.
@@ -23,19 +25,25 @@ const CHECKPOINTS_MAX: Duration = Duration::from_secs(30);
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 impl Node {
-    /// Lets other nodes lead what this one leads, while it still serves. A ring of one has nobody to hand over to.
+    /// Lets other nodes lead what this one leads, while it still serves, and leads nothing more from then on. A ring of one
+    /// has nobody to hand over to.
     pub(crate) async fn hand_over(&self, longest: Duration) {
-        if self.is_alone() {
-            return;
+        if !self.is_alone() {
+            tokio::join!(self.give_away(longest), sleep(NOTICE_MIN.min(longest)));
         }
+    }
+
+    async fn give_away(&self, longest: Duration) {
         self.keepers.iter().for_each(AbortHandle::abort);
+        self.raft.withdraw_candidacy();
+        self.vitals.take_leave(&self.peers).await;
         let handover = Handover {
             node: self.identity.node,
             raft: Arc::clone(&self.raft),
             metadata: self.metadata.clone(),
             peers: self.peers.clone(),
         };
-        tokio::join!(handover.run(longest), sleep(NOTICE_MIN.min(longest)));
+        handover.run(longest).await;
     }
 
     /// Ends the streams that have no end of their own, each after its last acknowledgement.
@@ -54,14 +62,21 @@ impl Node {
     /// Stops every part, in the order of the flow. Each step has a deadline: on a full disk none of them may ever end.
     /// Failures are logged: the log on disk makes good for them.
     pub(crate) async fn stop(self, drain: Duration) {
-        for duty in &self.duties {
-            duty.abort();
-        }
         let uses = self.metadata.flush_key_uses(self.actor());
         step("last uses of keys are not written", NOTES_MAX, uses).await;
+        // What is on its way needs the duties: they follow the leaders that it goes to.
         if !self.router.shutdown(drain).await {
             tracing::warn!(?drain, "entries were still on their way");
         }
+        tracing::debug!("nothing is on its way");
+        // An election that was under way may have been won after the first handover.
+        if self.health.state() != NodeState::Failed && !self.is_alone() {
+            self.give_away(LAST_HANDOVER_MAX).await;
+        }
+        for duty in &self.duties {
+            duty.abort();
+        }
+        tracing::debug!("duties ended");
         // Entries that still came would find nobody to apply them; they come again at the next start.
         drop(self.peer_server);
         let checkpoints = self.partitions.shutdown();

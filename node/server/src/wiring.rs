@@ -82,7 +82,7 @@ impl Node {
             gateway: &gateway,
             salts: &salts,
             settings: &settings_pusher(&ground, &groups),
-            vitals: &vitals(&ground, &groups),
+            vitals: &vitals(&ground, &groups, health),
         };
         let services = Services::new(&ground, &groups, &helpers);
         let peer_server = services.answer_peers(peer, &ground, &groups, &helpers)?;
@@ -164,9 +164,10 @@ fn settings_pusher(ground: &Ground, groups: &Groups) -> Arc<SettingsPusher> {
     Arc::new(SettingsPusher::new(metadata, router, ground.actor.clone()))
 }
 
-fn vitals(ground: &Ground, groups: &Groups) -> Arc<Vitals> {
+fn vitals(ground: &Ground, groups: &Groups, health: &Arc<Health>) -> Arc<Vitals> {
     let (clock, gate) = (Arc::clone(&ground.clock), groups.router.gate());
-    Arc::new(Vitals::new(ground.identity.node, clock, gate))
+    let health = Arc::clone(health);
+    Arc::new(Vitals::new(ground.identity.node, clock, gate, health))
 }
 
 fn description(config: &Config, addresses: &Addresses) -> Description {

@@ -7,6 +7,8 @@ mod support;
 use std::{collections::BTreeSet, io::Write as _};
 
 use reqwest::{Method, StatusCode};
+use ringtail_proto::SiteId;
+use ringtail_ring::SlotTable;
 use serde_json::{Value, json};
 use support::{Node, ring::*};
 use tokio::time::{Instant, sleep};
@@ -98,8 +100,13 @@ async fn every_node_answers_for_every_site() {
     }
 }
 
-/// The first count that a node's stream of current visitors tells.
 async fn current_visitors(node: &Node, token: &str) -> u64 {
+    let count = current_count(node, token).await;
+    count["visitors"].as_u64().unwrap()
+}
+
+/// The first count that a node's stream of current visitors tells.
+async fn current_count(node: &Node, token: &str) -> Value {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("{}/api/v1/realtime?site={SITE}", node.http);
     let mut response = client.get(url).bearer_auth(token).send().await.unwrap();
@@ -109,7 +116,7 @@ async fn current_visitors(node: &Node, token: &str) -> u64 {
         text.push_str(std::str::from_utf8(&chunk).unwrap());
         let data = text.lines().find_map(|line| line.strip_prefix("data: "));
         if let Some(Ok(count)) = data.map(serde_json::from_str::<Value>) {
-            return count["visitors"].as_u64().unwrap();
+            return count;
         }
     }
 }
@@ -174,6 +181,124 @@ async fn a_session_never_sees_numbers_fall() {
     until_counted(&nodes[0], &token, 60).await;
 }
 
+/// Sends a page view of five hours before an instant, and returns once it waits to be merged on all nodes.
+async fn send_late(nodes: &[Node], token: &str, before: &str, number: u128) {
+    let before: jiff::Timestamp = before.parse().unwrap();
+    let event = json!({
+        "site": SITE,
+        "events": [{
+            "id": uuid::Uuid::from_u128((1 << 92) + number),
+            "name": "pageview",
+            "url": format!("https://{SITE}/late"),
+            "user_agent": BROWSER,
+            "visitor": "late",
+            "time": (before - jiff::SignedDuration::from_hours(5)).to_string(),
+        }],
+    });
+    let (event, begin) = (event.to_string(), Instant::now());
+    loop {
+        let path = "/api/v1/events";
+        let sent = nodes[0].send(Method::POST, path, Some(token), event.clone());
+        let (status, answer) = sent.await;
+        if status.is_success() {
+            break;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{status} {answer}");
+        sleep(LOOK).await;
+    }
+    for node in nodes {
+        until_report(node, token, None, |answer| {
+            answer["meta"]["pending_late"].as_u64() > Some(0)
+        })
+        .await;
+    }
+}
+
+/// The token of a client for whom nothing was pending.
+fn with_nothing_pending(session: &Value) -> Value {
+    let session = session.as_str().unwrap();
+    let mut fields: Vec<String> = session.split('.').map(str::to_owned).collect();
+    fields[3] = fields[2].clone();
+    json!(fields.join("."))
+}
+
+/// Asks each node with a session for which nothing is pending; the nodes that have merged for it.
+async fn merged_for(nodes: &[Node], token: &str, page_views: u64) -> usize {
+    let pending = until_report(&nodes[0], token, None, |_| true).await;
+    let mut session = with_nothing_pending(&pending["meta"]["session"]);
+    for node in nodes {
+        let answer = until_report(node, token, Some(&session), |_| true).await;
+        assert_eq!(answer["meta"]["pending_late"], json!(0), "{answer}");
+        assert_eq!(answer["results"][0]["metrics"][0], json!(page_views));
+        session = answer["meta"]["session"].clone();
+    }
+    let mut merged = 0;
+    for node in nodes {
+        let own = until_report(node, token, None, |_| true).await;
+        merged += usize::from(own["meta"]["pending_late"] == json!(0));
+    }
+    merged
+}
+
+#[tokio::test]
+async fn who_has_merged_late_events_is_asked_before_anybody_else_merges() {
+    let (nodes, token) = ring_of_three().await;
+    send(&nodes[0], &token, 1).await;
+    let answer = until_report(&nodes[0], &token, None, |answer| {
+        answer["results"][0]["metrics"][0] == json!(1)
+    })
+    .await;
+    let begin = answer["meta"]["as_of"].as_str().unwrap();
+    // A node that loses touch for a second cannot be asked; in one of ten rounds nobody does.
+    for round in 1..=10 {
+        send_late(&nodes, &token, begin, round).await;
+        if merged_for(&nodes, &token, 1 + round as u64).await == 1 {
+            return;
+        }
+    }
+    panic!("several nodes merged each time");
+}
+
+/// The node of four that has no replica of the site's partition.
+async fn node_without_replica(nodes: &[Node], token: &str) -> usize {
+    let (_, sites) = nodes[0]
+        .send(Method::GET, "/api/v1/sites", Some(token), "")
+        .await;
+    let site = sites["sites"][0]["id"].as_str().unwrap().parse().unwrap();
+    let partition = SlotTable::even(16).unwrap().group_of(SiteId(site));
+    let (_, ring) = nodes[0]
+        .send(Method::GET, "/api/v1/ring", Some(token), "")
+        .await;
+    let mut groups = ring["groups"].as_array().unwrap().iter();
+    let group = groups.find(|group| group["group"] == json!(partition.0));
+    let voters = group.unwrap()["voters"].as_array().unwrap();
+    let is_without = |node: &usize| !voters.contains(&json!(node + 1));
+    (0..nodes.len()).find(is_without).unwrap()
+}
+
+#[tokio::test]
+async fn only_so_many_reports_wait_for_other_nodes() {
+    let (nodes, token) = ring_of_four().await;
+    let asked = node_without_replica(&nodes, &token).await;
+    until_report(&nodes[asked], &token, None, |_| true).await;
+    let others = || (0..nodes.len()).filter(|node| *node != asked);
+    others().for_each(|node| nodes[node].freeze());
+    let answers = (0..400).map(|_| report(&nodes[asked], &token, None));
+    let answers = futures::future::join_all(answers).await;
+    others().for_each(|node| nodes[node].go_on());
+    let mut shed = 0;
+    for (status, answer) in answers {
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+        shed += u64::from(answer["kind"] == json!("overloaded"));
+    }
+    assert!(shed > 0, "all four hundred waited");
+    let (_, metrics) = nodes[asked].send(Method::GET, "/metrics", None, "").await;
+    let counted = format!("ringtail_query_forwards_refused_total {shed}");
+    assert!(metrics.as_str().unwrap().contains(&counted), "{counted}");
+    // There is room again.
+    until_report(&nodes[asked], &token, None, |_| true).await;
+}
+
 #[tokio::test]
 async fn a_replica_without_its_group_says_so() {
     let (nodes, token) = ring_of_three().await;
@@ -201,6 +326,13 @@ async fn a_replica_without_its_group_says_so() {
             .iter()
             .any(|note| note.as_str().unwrap().contains("as_of"))
     );
+    let begin = Instant::now();
+    while current_count(&nodes[0], &token).await["is_fresh"] != json!(false) {
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "the count is not said to be old"
+        );
+    }
     // What nobody can include is refused, not left out.
     let future = ahead(&seen["meta"]["session"]);
     let (status, answer) = report(&nodes[0], &token, Some(&future)).await;

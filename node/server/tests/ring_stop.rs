@@ -11,12 +11,12 @@ use std::sync::{
 
 use reqwest::{Client, Method};
 use ringtail_proto::wire::v1::{CollectRequest, Event, collector_client::CollectorClient};
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{
     Node,
     ring::{BROWSER, PATIENCE, SITE, is_settled, ring_of_three, until_counted, until_ring},
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
 
@@ -63,6 +63,59 @@ async fn a_node_that_stops_has_handed_over_what_it_led_and_ends_open_streams() {
         assert!(leader == Some(2) || leader == Some(3), "{group}");
     }
     until_counted(&nodes[0], &token, 1).await;
+}
+
+/// A request whose body never comes whole: a node that stops waits for it as long as it may.
+async fn unfinished_request(node: &Node) -> TcpStream {
+    let address = node.http.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /api/v1/events HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_node_that_drains_leads_nothing_even_when_leaders_are_lost() {
+    let (mut nodes, token) = ring_of_three().await;
+    let data = nodes.remove(0).terminate().await;
+    let slow = [("RINGTAIL_DRAIN_SECONDS_MAX", "600")];
+    nodes.insert(0, Node::start_with(data, &[], &slow));
+    for node in &nodes {
+        until_ring(node, &token, "settled again", |ring| is_settled(ring, 3)).await;
+    }
+    let request = unfinished_request(&nodes[0]).await;
+    nodes[0].ask_to_end();
+    let is_led_by = |ring: &Value, leaders: &[u64]| {
+        let mut groups = ring["groups"].as_array().unwrap().iter();
+        groups.all(|group| {
+            let leader = group["leader"].as_u64();
+            leader.is_some_and(|leader| leaders.contains(&leader))
+        })
+    };
+    until_ring(&nodes[1], &token, "handed over", |ring| {
+        is_led_by(ring, &[2, 3])
+    })
+    .await;
+    // It votes to its end, and never for itself.
+    let survivor = nodes.pop().unwrap();
+    drop(nodes.pop().unwrap().kill());
+    until_ring(&survivor, &token, "led by the third", |ring| {
+        is_led_by(ring, &[3])
+    })
+    .await;
+    assert!(nodes[0].is_running());
+    drop(request);
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_arrives_before_the_duties_end() {
+    let (node, log) = Node::start_logged_at("debug");
+    drop(timeout(PATIENCE, node.terminate()).await.unwrap());
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    let position = |what: &str| log.find(what).unwrap_or_else(|| panic!("no {what}: {log}"));
+    assert!(position("nothing is on its way") < position("duties ended"));
 }
 
 /// Sends numbered page views until told to stop, each to whichever node takes its connection first, as a load balancer

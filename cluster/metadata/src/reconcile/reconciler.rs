@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ringtail_proto::NodeId;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{NodeHealth, PlanOptions, ReconcilePlan, plan};
+use super::{NodeHealth, PlanOptions, ReconcilePlan, next_of_lost, plan};
 use crate::{Actor, Command, Metadata, MetadataError, NodeState};
 
 /// Bounds of the loop.
@@ -93,6 +93,7 @@ impl Reconciler {
 
     async fn look(&mut self) -> Result<(), MetadataError> {
         self.take_in().await?;
+        self.let_lost_go().await?;
         if !self.is_calm() {
             return Ok(());
         }
@@ -123,6 +124,24 @@ impl Reconciler {
             }
         }
         Ok(())
+    }
+
+    /// A node whose address is another's by now goes step by step.
+    async fn let_lost_go(&self) -> Result<(), MetadataError> {
+        let directory = self.metadata.directory();
+        let (nodes, placement) = (directory.nodes(), directory.placement());
+        let next = next_of_lost(&nodes, &placement, directory.replicas_max());
+        let Some((node, state)) = next else {
+            return Ok(());
+        };
+        tracing::info!(%node, %state, "a lost node");
+        let command = Command::SetNodeState {
+            node,
+            state,
+            is_forced: false,
+        };
+        let changed = self.metadata.execute(command, &self.actor, "lost");
+        changed.await.map(drop)
     }
 
     /// What all binaries know is used from now on; older ones are kept out.

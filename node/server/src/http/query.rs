@@ -11,18 +11,18 @@ use serde_json::json;
 use super::{JSON_BYTES_MAX, caller, json_response};
 use crate::{
     api_error::ApiError,
-    services::{Reports, time_text},
+    services::{Realtime, Reports, time_text},
 };
 use ringtail_proto::ErrorKind;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Realtime {
+struct Followed {
     site: String,
 }
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
-    config.service(report).service(realtime);
+    config.service(report).service(current_visitors);
 }
 
 #[post("/api/v2/query")]
@@ -42,15 +42,19 @@ async fn report(
 
 /// Server-sent events, one at each change and one every ten seconds.
 #[get("/api/v1/realtime")]
-async fn realtime(
-    reports: web::Data<Reports>,
+async fn current_visitors(
+    realtime: web::Data<Realtime>,
     request: HttpRequest,
-    query: web::Query<Realtime>,
+    query: web::Query<Followed>,
 ) -> Result<impl Responder, ApiError> {
-    let caller = caller(&reports.access, &request)?;
-    let counts = reports.realtime(&caller, &query.site)?;
+    let caller = caller(&realtime.access, &request)?;
+    let counts = realtime.follow(&caller, &query.site)?;
     let events = counts.map(|count| {
-        let data = json!({"visitors": count.visitors, "as_of": time_text(count.as_of)});
+        let data = json!({
+            "visitors": count.visitors,
+            "as_of": time_text(count.as_of),
+            "is_fresh": count.is_fresh,
+        });
         let data = sse::Data::new(data.to_string()).event("realtime");
         Ok::<_, Infallible>(sse::Event::Data(data))
     });

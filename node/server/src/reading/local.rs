@@ -7,7 +7,7 @@ use ringtail_query::Seen;
 use ringtail_raft::{Group, RaftError, RaftNode};
 use tokio::time::timeout;
 
-use super::{Freshness, Reading};
+use super::{Freshness, Merging, Reading};
 use crate::{Partitions, ViewAt, api_error::ApiError};
 
 /// A replica that has not heard its leader for so long may have been left behind.
@@ -45,22 +45,34 @@ impl LocalReplicas {
         self.partitions.slots().group_of(site)
     }
 
-    /// The state of a site that includes what was seen.
+    /// The state of a site.
     pub(crate) async fn view(
+        &self,
+        site: SiteId,
+        freshness: Freshness,
+    ) -> Result<Reading, ApiError> {
+        let (group, is_fresh) = self.in_touch(site, freshness)?;
+        self.catch_up(&group, LogIndex(0)).await?;
+        let at = self.partitions.view(site).await?;
+        Ok(Reading { at, is_fresh })
+    }
+
+    /// The state of a site that includes what was seen.
+    pub(crate) async fn view_including(
         &self,
         site: SiteId,
         seen: Seen,
         freshness: Freshness,
+        merging: Merging,
     ) -> Result<Reading, ApiError> {
-        let group = self.group(site)?;
-        let contact = group.contact_age();
-        let is_fresh = contact.is_some_and(|age| age <= CONTACT_AGE_MAX);
-        if !is_fresh && freshness == Freshness::InTouch {
-            return Err(behind(&group, "has not heard its leader for a second"));
-        }
+        let (group, is_fresh) = self.in_touch(site, freshness)?;
         self.catch_up(&group, seen.index).await?;
         let mut at = self.partitions.view(site).await?;
         if !Seen::of(at.index, &at.view).includes(seen) {
+            if merging == Merging::Never {
+                return Err(behind(&group, "has late events to merge first"));
+            }
+            metrics::counter!("ringtail_query_session_checkpoints_total").increment(1);
             self.partitions.checkpoint_site(site).await?;
             at = self.partitions.view(site).await?;
         }
@@ -68,6 +80,17 @@ impl LocalReplicas {
             return Err(behind(&group, "has not seen what the session has seen"));
         }
         Ok(Reading { at, is_fresh })
+    }
+
+    /// The site's group, and whether its replica here is in touch with it.
+    fn in_touch(&self, site: SiteId, freshness: Freshness) -> Result<(Group, bool), ApiError> {
+        let group = self.group(site)?;
+        let contact = group.contact_age();
+        let is_fresh = contact.is_some_and(|age| age <= CONTACT_AGE_MAX);
+        if !is_fresh && freshness == Freshness::InTouch {
+            return Err(behind(&group, "has not heard its leader for a second"));
+        }
+        Ok((group, is_fresh))
     }
 
     /// The state of a site that includes everything that was acknowledged before this call. Only the partition's leader

@@ -1,6 +1,6 @@
 //! Reading at other nodes: one hop, one after the other, within bounded time.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::future::{BoxFuture, join_all};
 use ringtail_metadata::Directory;
@@ -9,16 +9,17 @@ use ringtail_proto::{
     ErrorKind, GroupId, NodeId, SiteId,
     wire::peer::{self, queries_client::QueriesClient},
 };
-use tokio::time::{Instant, timeout, timeout_at};
-use tonic::{Code, Response, Status, transport::Channel};
+use tokio::time::{Duration, Instant, timeout};
+use tonic::{Response, Status, transport::Channel};
 
-use super::LocalReplicas;
+use super::{
+    LocalReplicas,
+    turns::{NoAnswer, ask_in_turn},
+};
 use crate::api_error::ApiError;
 
-/// How long one node may take to answer.
-const ANSWER_WAIT_MAX: Duration = Duration::from_secs(3);
-/// How long all nodes together may take.
-const ANSWERS_WAIT_MAX: Duration = Duration::from_secs(8);
+/// How long a node may take for what only it can do.
+const DEED_WAIT_MAX: Duration = Duration::from_secs(3);
 /// Bytes of an answer: the most rows with the longest values.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -41,30 +42,25 @@ impl PeerReplicas {
         }
     }
 
-    /// Asks the nodes that hold a site's partition, its leader first, until one answers. What is the caller's fault is an
-    /// answer.
+    /// Asks the nodes that hold a site's partition, its leader first, until one answers.
     pub(crate) async fn ask<T>(
         &self,
         site: SiteId,
+        deadline: Instant,
         call: impl Fn(QueriesClient<Channel>) -> Answer<T>,
-    ) -> Result<T, ApiError> {
+    ) -> Result<T, NoAnswer> {
         let group = self.local.group_of(site);
-        let deadline = Instant::now() + ANSWERS_WAIT_MAX;
-        let mut refusals = Vec::new();
-        for node in self.holders(group) {
-            let asked = self.ask_node(node, &call);
-            let refusal = match timeout_at(deadline, asked).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(status)) => match fault_of_caller(&status) {
-                    Some(fault) => return Err(fault),
-                    None => status.message().to_owned(),
-                },
-                Err(_elapsed) => "no time is left".to_owned(),
-            };
-            metrics::counter!("ringtail_query_peer_refusals_total").increment(1);
-            refusals.push(format!("node {node}: {refusal}"));
-        }
-        Err(nobody_answers(group, &refusals))
+        let ask = |node| {
+            let call = &call;
+            async move {
+                // It is called again every second, without anybody waiting for that.
+                match self.peers.state(node) {
+                    PeerState::Unreachable => Err(Status::unavailable("it cannot be reached")),
+                    _ => self.ask_node(node, call).await,
+                }
+            }
+        };
+        ask_in_turn(group, self.holders(group), deadline, ask).await
     }
 
     /// Asks one node.
@@ -73,27 +69,44 @@ impl PeerReplicas {
         node: NodeId,
         call: impl FnOnce(QueriesClient<Channel>) -> Answer<T>,
     ) -> Result<T, ApiError> {
-        let asked = self.ask_node(node, call).await;
+        let asked = self.ask_briefly(node, call).await;
         asked.map_err(|status| {
             let message = format!("node {node}: {}", status.message());
             ApiError::new(ErrorKind::Unavailable, message)
         })
     }
 
-    /// Tells every other node that an import is finished. One that cannot be told now merges late events by itself within
+    /// Tells every other node but one that an import is finished. One that cannot be told now merges late events by itself within
     /// minutes, and forgets the key as soon as it is in touch with the keeper of salts.
-    pub(crate) async fn finish_import(&self, request: &peer::FinishImportRequest) {
-        let finishing = self.peers.nodes().into_iter().map(async |node| {
+    pub(crate) async fn finish_import(
+        &self,
+        request: &peer::FinishImportRequest,
+        but: Option<NodeId>,
+    ) {
+        let nodes = self.peers.nodes().into_iter();
+        let others = nodes.filter(|node| Some(*node) != but);
+        let finishing = others.map(async |node| {
             let (request, site) = (request.clone(), request.site);
             let call = |mut client: QueriesClient<Channel>| -> Answer<peer::FinishImportReply> {
                 Box::pin(async move { client.finish_import(request).await })
             };
-            if let Err(status) = self.ask_node(node, call).await {
+            if let Err(status) = self.ask_briefly(node, call).await {
                 let message = status.message();
                 tracing::warn!(%node, site, message, "an import is not finished there");
             }
         });
         join_all(finishing).await;
+    }
+
+    async fn ask_briefly<T>(
+        &self,
+        node: NodeId,
+        call: impl FnOnce(QueriesClient<Channel>) -> Answer<T>,
+    ) -> Result<T, Status> {
+        match timeout(DEED_WAIT_MAX, self.ask_node(node, call)).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(Status::unavailable("it does not answer in time")),
+        }
     }
 
     async fn ask_node<T>(
@@ -104,10 +117,7 @@ impl PeerReplicas {
         let channel = self.peers.channel(node);
         let channel = channel.ok_or_else(|| Status::unavailable("there is no connection"))?;
         let client = QueriesClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-        match timeout(ANSWER_WAIT_MAX, call(client)).await {
-            Ok(answer) => answer.map(Response::into_inner),
-            Err(_elapsed) => Err(Status::unavailable("it does not answer in time")),
-        }
+        call(client).await.map(Response::into_inner)
     }
 
     /// The other nodes that hold a group: its leader, then those that are reached, then the rest.
@@ -123,25 +133,4 @@ impl PeerReplicas {
         });
         hosts
     }
-}
-
-/// What another node would say too.
-fn fault_of_caller(status: &Status) -> Option<ApiError> {
-    let kind = match status.code() {
-        Code::InvalidArgument => ErrorKind::InvalidRequest,
-        Code::NotFound => ErrorKind::NotFound,
-        _ => return None,
-    };
-    Some(ApiError::new(kind, status.message()))
-}
-
-fn nobody_answers(group: GroupId, refusals: &[String]) -> ApiError {
-    let message = match refusals {
-        [] => format!("no other node holds partition {group}"),
-        refusals => format!(
-            "no replica of partition {group} answers: {}",
-            refusals.join("; ")
-        ),
-    };
-    ApiError::new(ErrorKind::Unavailable, message)
 }

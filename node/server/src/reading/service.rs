@@ -10,10 +10,10 @@ use ringtail_proto::{
 use ringtail_query::{QueryRequest, SiteInfo};
 use tonic::{Request, Response, Status};
 
-use super::{Freshness, from_wire};
+use super::{Freshness, Merging, from_wire};
 use crate::{
     api_error::ApiError,
-    services::{Imports, Lookup, Question, Reports},
+    services::{Imports, Lookup, Question, Realtime, Reports, Terms},
 };
 
 /// Bytes of a question; the public API takes less.
@@ -22,6 +22,7 @@ const QUESTION_BYTES_MAX: usize = 1 << 20;
 /// Answers nodes of the ring.
 pub(crate) struct QueriesService {
     pub(crate) reports: Reports,
+    pub(crate) realtime: Realtime,
     pub(crate) lookup: Lookup,
     pub(crate) imports: Imports,
 }
@@ -39,9 +40,12 @@ impl Queries for QueriesService {
         request: Request<peer::ReportRequest>,
     ) -> Result<Response<peer::ReportReply>, Status> {
         let asked = request.into_inner();
-        let freshness = match asked.may_be_stale {
-            true => Freshness::Any,
-            false => Freshness::InTouch,
+        let terms = Terms {
+            freshness: freshness(asked.may_be_stale),
+            merging: match asked.must_not_merge {
+                true => Merging::Never,
+                false => Merging::IfNeeded,
+            },
         };
         let question = Question {
             request: QueryRequest::parse(&asked.request).map_err(ApiError::from)?,
@@ -53,7 +57,7 @@ impl Queries for QueriesService {
             seen: from_wire(asked.seen),
             now: UnixMillis(asked.now_ms),
         };
-        let response = self.reports.report_here(question, freshness).await?;
+        let response = self.reports.report_here(question, terms).await?;
         Ok(Response::new(peer::ReportReply { response }))
     }
 
@@ -62,11 +66,12 @@ impl Queries for QueriesService {
         request: Request<peer::CurrentVisitorsRequest>,
     ) -> Result<Response<peer::CurrentVisitorsReply>, Status> {
         let asked = request.into_inner();
-        let site = SiteId(asked.site);
-        let count = self.reports.count_here(site, Freshness::InTouch).await?;
+        let (site, freshness) = (SiteId(asked.site), freshness(asked.may_be_stale));
+        let count = self.realtime.count_here(site, freshness).await?;
         Ok(Response::new(peer::CurrentVisitorsReply {
             visitors: count.visitors,
             as_of_unix_ms: count.as_of.0,
+            is_stale: !count.is_fresh,
         }))
     }
 
@@ -89,7 +94,8 @@ impl Queries for QueriesService {
     ) -> Result<Response<peer::ImportPositionReply>, Status> {
         let asked = request.into_inner();
         let site = SiteId(asked.site);
-        let reached = self.imports.reached_here(site, &asked.source).await?;
+        let source = self.imports.checked(site, &asked.source)?;
+        let reached = self.imports.reached_here(site, source).await?;
         Ok(Response::new(peer::ImportPositionReply {
             lines: reached.position.lines,
             hash: reached.position.hash.to_vec().into(),
@@ -102,8 +108,9 @@ impl Queries for QueriesService {
         request: Request<peer::ImportKeyRequest>,
     ) -> Result<Response<peer::ImportKeyReply>, Status> {
         let asked = request.into_inner();
-        let source = source_of(&asked.source)?;
-        let key = self.imports.key_here(SiteId(asked.site), source).await?;
+        let site = SiteId(asked.site);
+        let source = self.imports.checked(site, &asked.source)?;
+        let key = self.imports.key_here(site, source).await?;
         Ok(Response::new(peer::ImportKeyReply {
             key: key.to_bytes().to_vec().into(),
         }))
@@ -115,12 +122,15 @@ impl Queries for QueriesService {
     ) -> Result<Response<peer::FinishImportReply>, Status> {
         let asked = request.into_inner();
         let (site, seen) = (SiteId(asked.site), from_wire(asked.seen));
-        let source = source_of(&asked.source)?;
+        let source = self.imports.checked(site, &asked.source)?;
         self.imports.finish_here(site, source, seen).await?;
         Ok(Response::new(peer::FinishImportReply {}))
     }
 }
 
-fn source_of(bytes: &[u8]) -> Result<&str, Status> {
-    std::str::from_utf8(bytes).map_err(|_| Status::invalid_argument("a source is text"))
+fn freshness(may_be_stale: bool) -> Freshness {
+    match may_be_stale {
+        true => Freshness::Any,
+        false => Freshness::InTouch,
+    }
 }

@@ -6,7 +6,7 @@ use ringtail_gateway::Salts;
 use ringtail_metadata::{
     Actor, Description, JoinAttempt, Metadata, MetadataError, NewNode, NodeAddresses, PeerReach,
 };
-use ringtail_peers::{NodeCredentials, PeerInfo};
+use ringtail_peers::{NodeCredentials, PeerInfo, Peers};
 use ringtail_proto::{
     ErrorKind,
     wire::peer::{
@@ -18,7 +18,7 @@ use ringtail_router::Clock;
 use tokio::sync::Semaphore;
 use tonic::{Code, Request, Response, Status};
 
-use super::refusals::Refusals;
+use super::{lost_node::LostNodes, refusals::Refusals};
 
 /// Largest request of a stranger.
 const REQUEST_BYTES_MAX: usize = 8 << 10;
@@ -33,11 +33,13 @@ pub(crate) struct Admission {
     clock: Arc<dyn Clock>,
     joins: Semaphore,
     refusals: Refusals,
+    lost: LostNodes,
 }
 
 impl Admission {
     pub(crate) fn server(
         metadata: Metadata,
+        peers: Peers,
         credentials: Arc<NodeCredentials>,
         salts: Arc<Salts>,
         clock: Arc<dyn Clock>,
@@ -45,6 +47,7 @@ impl Admission {
         // A series that begins with its first failure hides it.
         metrics::counter!("ringtail_replicate_joins_refused_total").increment(0);
         let admission = Self {
+            lost: LostNodes::new(metadata.clone(), peers),
             metadata,
             credentials,
             salts,
@@ -64,6 +67,12 @@ impl Admission {
             }
             checked => checked,
         };
+        if let Err(MetadataError::AddressTaken { node, .. }) = checked {
+            self.check_distance(joiner, info)?;
+            let (from, now) = (info.from.ip(), self.clock.elapsed());
+            self.lost.make_way(node, joiner, from, now).await?;
+            return self.metadata.check_join(joiner).map_err(refusal);
+        }
         checked.map_err(refusal)?;
         self.check_distance(joiner, info)
     }

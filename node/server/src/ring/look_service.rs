@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ringtail_peers::caller;
 use ringtail_proto::{
     NodeId,
     wire::peer::{
@@ -10,9 +11,10 @@ use ringtail_proto::{
     },
 };
 use ringtail_raft::{Group, LogPosition, RaftNode};
-use ringtail_router::{Clock, IngestGate, Router};
+use ringtail_router::Router;
 use tonic::{Request, Response, Status};
 
+use super::Vitals;
 use crate::health::Health;
 
 /// Answers nodes of the ring.
@@ -22,8 +24,7 @@ pub(crate) struct LookService {
     pub(crate) health: Arc<Health>,
     pub(crate) raft: Arc<RaftNode>,
     pub(crate) router: Router,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) gate: Arc<IngestGate>,
+    pub(crate) vitals: Arc<Vitals>,
 }
 
 impl LookService {
@@ -59,10 +60,15 @@ impl Look for LookService {
         &self,
         _request: Request<peer::VitalsRequest>,
     ) -> Result<Response<peer::VitalsReply>, Status> {
-        Ok(Response::new(peer::VitalsReply {
-            unix_ms: self.clock.now().0,
-            is_storage_full: self.gate.is_storage_full(),
-        }))
+        Ok(Response::new(self.vitals.own()))
+    }
+
+    async fn leaving(
+        &self,
+        request: Request<peer::LeavingRequest>,
+    ) -> Result<Response<peer::LeavingReply>, Status> {
+        self.vitals.note_leaving(caller(&request)?);
+        Ok(Response::new(peer::LeavingReply {}))
     }
 }
 

@@ -1,6 +1,9 @@
 //! The ring as all of its nodes together see it: what only a group's leader knows is asked from it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use ringtail_metadata::Metadata;
@@ -77,15 +80,18 @@ impl Survey {
 
     /// The leaders of all groups that have one which answers.
     pub(crate) fn leaders(&self) -> BTreeMap<GroupId, NodeId> {
-        let answers = self
+        let groups: BTreeSet<GroupId> = self
             .nodes
             .values()
-            .filter_map(|answer| answer.as_ref().ok());
-        let groups = answers.flat_map(|answer| &answer.groups);
-        let groups = groups.map(|look| GroupId(look.group));
-        groups
-            .filter_map(|group| Some((group, self.leader_of(group)?.0)))
-            .collect()
+            .filter_map(|answer| answer.as_ref().ok())
+            .flat_map(|answer| &answer.groups)
+            .map(|look| GroupId(look.group))
+            .collect();
+        let leaders = groups.into_iter().filter_map(|group| {
+            let (leader, _) = self.leader_of(group)?;
+            Some((group, leader))
+        });
+        leaders.collect()
     }
 
     /// Why nothing is known of a group's leader: what the nodes that might lead it said.

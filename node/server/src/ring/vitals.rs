@@ -1,5 +1,5 @@
-//! What decides whether a node should lead: its clock, which stamps what a leader writes, and its disk, without which a
-//! leader takes nothing.
+//! What decides whether a node should lead: its clock, which stamps what a leader writes, its disk, without which a
+//! leader takes nothing, and whether it is about to stop.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -8,10 +8,12 @@ use parking_lot::Mutex;
 use ringtail_peers::{PeerState, Peers};
 use ringtail_proto::{
     NodeId,
-    wire::peer::{VitalsRequest, look_client::LookClient},
+    wire::peer::{LeavingRequest, VitalsReply, VitalsRequest, look_client::LookClient},
 };
 use ringtail_router::{Clock, IngestGate};
 use tokio::time::timeout;
+
+use crate::health::{Health, NodeState};
 
 /// How far a clock may be from the others'. A node beyond it leads nothing while somebody else can.
 const OFFSET_MS_MAX: i64 = 500;
@@ -21,29 +23,39 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const ROUND_TRIP_MAX: Duration = Duration::from_millis(300);
 /// What was measured is believed for so long.
 const BELIEVED_FOR: Duration = Duration::from_secs(60);
+/// How long a node that stops waits for the others to take note of it.
+const LEAVING_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// How the other nodes are, as they told this one, and how it is itself.
 pub(crate) struct Vitals {
     node: NodeId,
     clock: Arc<dyn Clock>,
     gate: Arc<IngestGate>,
+    health: Arc<Health>,
     measured: Mutex<BTreeMap<NodeId, Measured>>,
 }
 
 #[derive(Clone, Copy)]
 struct Measured {
-    /// By how much it is ahead of this node's.
-    offset_ms: i64,
+    /// By how much it is ahead of this node's; none when that was not measured.
+    offset_ms: Option<i64>,
     is_storage_full: bool,
+    is_stopping: bool,
     at: Duration,
 }
 
 impl Vitals {
-    pub(crate) fn new(node: NodeId, clock: Arc<dyn Clock>, gate: Arc<IngestGate>) -> Self {
+    pub(crate) fn new(
+        node: NodeId,
+        clock: Arc<dyn Clock>,
+        gate: Arc<IngestGate>,
+        health: Arc<Health>,
+    ) -> Self {
         Self {
             node,
             clock,
             gate,
+            health,
             measured: Mutex::default(),
         }
     }
@@ -77,33 +89,80 @@ impl Vitals {
             let half_ms = round_trip.as_millis() as i64 / 2;
             let told = reply.into_inner();
             let offset_ms = told.unix_ms.saturating_add(half_ms).saturating_sub(now.0);
-            self.note(node, offset_ms, told.is_storage_full);
+            self.note(node, offset_ms, &told);
         }
     }
 
-    fn note(&self, node: NodeId, offset_ms: i64, is_storage_full: bool) {
+    fn note(&self, node: NodeId, offset_ms: i64, told: &VitalsReply) {
         let measured = Measured {
-            offset_ms,
-            is_storage_full,
+            offset_ms: Some(offset_ms),
+            is_storage_full: told.is_storage_full,
+            is_stopping: told.is_stopping,
             at: self.clock.elapsed(),
         };
         self.measured.lock().insert(node, measured);
     }
 
-    /// False for a node whose clock is off or whose disk is full, as long as nothing newer is known of it.
-    pub(crate) fn may_lead(&self, node: NodeId) -> bool {
-        !self.is_off(node) && !self.is_storage_full(node)
+    /// This node, as it tells the others.
+    pub(crate) fn own(&self) -> VitalsReply {
+        VitalsReply {
+            unix_ms: self.clock.now().0,
+            is_storage_full: self.gate.is_storage_full(),
+            is_stopping: self.health.state() >= NodeState::Draining,
+        }
     }
 
-    fn is_storage_full(&self, node: NodeId) -> bool {
+    /// Tells the others that this node is about to stop, before they measure it.
+    pub(crate) async fn take_leave(&self, peers: &Peers) {
+        let channels = peers
+            .nodes()
+            .into_iter()
+            .filter_map(|node| peers.channel(node));
+        let telling = channels.map(async |channel| {
+            let told = LookClient::new(channel).leaving(LeavingRequest {}).await;
+            if let Err(status) = told {
+                tracing::debug!(%status, "a node does not know that this one stops");
+            }
+        });
+        // Whom it does not reach now finds out when it measures.
+        let _ = timeout(LEAVING_WAIT_MAX, join_all(telling)).await;
+    }
+
+    /// A node has said that it is about to stop.
+    pub(crate) fn note_leaving(&self, node: NodeId) {
+        let known = self.believed(node);
+        let measured = Measured {
+            offset_ms: known.and_then(|measured| measured.offset_ms),
+            is_storage_full: known.is_some_and(|measured| measured.is_storage_full),
+            is_stopping: true,
+            at: self.clock.elapsed(),
+        };
+        self.measured.lock().insert(node, measured);
+    }
+
+    /// False for a node whose clock is off, whose disk is full or that is about to stop, as long as nothing newer is known
+    /// of it.
+    pub(crate) fn may_lead(&self, node: NodeId) -> bool {
+        !self.is_off(node) && !self.has_no_room_or_time(node)
+    }
+
+    fn has_no_room_or_time(&self, node: NodeId) -> bool {
         if node == self.node {
-            return self.gate.is_storage_full();
+            let own = self.own();
+            return own.is_storage_full || own.is_stopping;
         }
-        let measured = self.measured.lock();
-        measured.get(&node).is_some_and(|measured| {
-            measured.is_storage_full
-                && self.clock.elapsed().saturating_sub(measured.at) < BELIEVED_FOR
-        })
+        self.believed(node)
+            .is_some_and(|measured| measured.is_storage_full || measured.is_stopping)
+    }
+
+    /// What was measured of a node, unless that is too long ago.
+    fn believed(&self, node: NodeId) -> Option<Measured> {
+        let measured = self.measured.lock().get(&node).copied();
+        measured.filter(|measured| self.is_believed(measured))
+    }
+
+    fn is_believed(&self, measured: &Measured) -> bool {
+        self.clock.elapsed().saturating_sub(measured.at) < BELIEVED_FOR
     }
 
     /// By how much a node's clock is ahead of this node's; none when that was not measured of late.
@@ -124,12 +183,11 @@ impl Vitals {
 
     /// All clocks, relative to this node's.
     fn offsets(&self) -> BTreeMap<NodeId, i64> {
-        let now = self.clock.elapsed();
         let measured = self.measured.lock();
-        let fresh = measured
+        let believed = measured
             .iter()
-            .filter(|(_, measured)| now.saturating_sub(measured.at) < BELIEVED_FOR);
-        let others = fresh.map(|(node, measured)| (*node, measured.offset_ms));
+            .filter(|(_, measured)| self.is_believed(measured));
+        let others = believed.filter_map(|(node, measured)| Some((*node, measured.offset_ms?)));
         others.chain([(self.node, 0)]).collect()
     }
 }
@@ -198,12 +256,28 @@ mod tests {
         }
     }
 
+    fn vitals(clock: &Arc<Told>) -> Vitals {
+        Vitals::new(NodeId(1), clock.clone(), Arc::default(), Arc::default())
+    }
+
+    fn told(is_storage_full: bool, is_stopping: bool) -> VitalsReply {
+        VitalsReply {
+            unix_ms: 0,
+            is_storage_full,
+            is_stopping,
+        }
+    }
+
+    fn leading(vitals: &Vitals) -> [bool; 3] {
+        [1, 2, 3].map(|node| vitals.may_lead(NodeId(node)))
+    }
+
     #[test]
     fn what_was_measured_long_ago_counts_no_longer() {
         let clock = Arc::new(Told(AtomicU64::new(100)));
-        let vitals = Vitals::new(NodeId(1), clock.clone(), Arc::default());
+        let vitals = vitals(&clock);
         for node in [2, 3] {
-            vitals.note(NodeId(node), 5_000, false);
+            vitals.note(NodeId(node), 5_000, &told(false, false));
         }
         assert!(vitals.is_off(NodeId(1)) && !vitals.is_off(NodeId(2)));
         assert_eq!(vitals.own_offset_ms(), Some(-5_000));
@@ -216,18 +290,36 @@ mod tests {
     #[test]
     fn a_node_without_room_does_not_lead() {
         let clock = Arc::new(Told(AtomicU64::new(100)));
-        let gate = Arc::<IngestGate>::default();
-        let vitals = Vitals::new(NodeId(1), clock.clone(), Arc::clone(&gate));
-        vitals.note(NodeId(2), 0, true);
-        vitals.note(NodeId(3), 0, false);
-        let leading = |vitals: &Vitals| [1, 2, 3].map(|node| vitals.may_lead(NodeId(node)));
+        let vitals = vitals(&clock);
+        vitals.note(NodeId(2), 0, &told(true, false));
+        vitals.note(NodeId(3), 0, &told(false, false));
         assert_eq!(leading(&vitals), [true, false, true]);
-        gate.set_storage_full(true);
-        vitals.note(NodeId(2), 0, false);
+        vitals.gate.set_storage_full(true);
+        vitals.note(NodeId(2), 0, &told(false, false));
         assert_eq!(leading(&vitals), [false, true, true]);
-        vitals.note(NodeId(3), 0, true);
+        vitals.note(NodeId(3), 0, &told(true, false));
         clock.0.store(161, Ordering::Relaxed);
-        gate.set_storage_full(false);
+        vitals.gate.set_storage_full(false);
         assert_eq!(leading(&vitals), [true, true, true]);
+    }
+
+    #[test]
+    fn a_node_that_is_about_to_stop_does_not_lead() {
+        let clock = Arc::new(Told(AtomicU64::new(100)));
+        let vitals = vitals(&clock);
+        vitals.note(NodeId(2), 40, &told(false, false));
+        // By its own word, which says nothing about its clock.
+        vitals.note_leaving(NodeId(2));
+        assert_eq!(leading(&vitals), [true, false, true]);
+        assert_eq!(vitals.offset_ms(NodeId(2)), Some(40));
+        vitals.note_leaving(NodeId(3));
+        assert_eq!(vitals.offset_ms(NodeId(3)), None);
+        // It is back, as the next measurement tells.
+        vitals.note(NodeId(2), 0, &told(false, false));
+        vitals.note(NodeId(3), 0, &told(false, true));
+        assert_eq!(leading(&vitals), [true, true, false]);
+        vitals.health.advance(NodeState::Draining);
+        assert!(vitals.own().is_stopping);
+        assert_eq!(leading(&vitals), [false, true, false]);
     }
 }

@@ -59,6 +59,11 @@ impl Access {
         Ok(site)
     }
 
+    /// True for a site of this ring.
+    pub(crate) fn knows(&self, site: SiteId) -> bool {
+        self.directory.site(site).is_some()
+    }
+
     /// All sites that the caller may read.
     pub(crate) fn sites(&self, caller: &Caller) -> Vec<Arc<Site>> {
         match caller.key.site {

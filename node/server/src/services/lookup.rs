@@ -11,10 +11,9 @@ use ringtail_proto::{
     stored::{EventBatch, PartitionEntry, StoredEvent, partition_entry::Body},
     wire::peer,
 };
-use ringtail_query::Seen;
 use ringtail_raft::Body as RaftBody;
 use serde::Serialize;
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::Instant};
 use uuid::Uuid;
 
 use super::{Access, Caller, Time};
@@ -22,7 +21,7 @@ use crate::{
     ViewAt,
     api_error::ApiError,
     health::Health,
-    reading::{Freshness, LocalReplicas, PeerReplicas},
+    reading::{Freshness, GLANCE_WAIT_MAX, LocalReplicas, PeerReplicas},
 };
 
 /// Finds events by id.
@@ -114,7 +113,8 @@ impl Lookup {
 
     async fn find_elsewhere(&self, site: SiteId, id: EventId) -> Result<Bytes, ApiError> {
         let id = Bytes::copy_from_slice(&id.0.to_be_bytes());
-        let asked = self.peers.ask(site, |mut client| {
+        let deadline = Instant::now() + GLANCE_WAIT_MAX;
+        let asked = self.peers.ask(site, deadline, |mut client| {
             let request = peer::FindEventRequest {
                 site: site.0,
                 id: id.clone(),
@@ -129,10 +129,7 @@ impl Lookup {
         site: SiteId,
         id: EventId,
     ) -> Result<(ViewAt, Option<LogIndex>), ApiError> {
-        let reading = self
-            .local
-            .view(site, Seen::default(), Freshness::InTouch)
-            .await?;
+        let reading = self.local.view(site, Freshness::InTouch).await?;
         let view = reading.at;
         let found = spawn_blocking(move || {
             let index = view.view.find_event(id, &view.reader);

@@ -13,7 +13,7 @@ use crate::{
     health::Health,
     reading::{LocalReplicas, PeerReplicas, QueriesService},
     ring::{self, Admission, LookService, Members, PeerServer, RingService, Surveyor, Vitals},
-    services::{Access, Admin, Imports, Lookup, Reports, Ring, Status},
+    services::{Access, Admin, Imports, Lookup, Realtime, Reports, Ring, Status},
     settings_pusher::SettingsPusher,
 };
 
@@ -22,6 +22,7 @@ use crate::{
 pub(crate) struct Services {
     pub(crate) admin: Admin,
     pub(crate) reports: Reports,
+    pub(crate) realtime: Realtime,
     pub(crate) imports: Imports,
     pub(crate) lookup: Lookup,
     pub(crate) ring: Ring,
@@ -47,6 +48,13 @@ impl Services {
         Self {
             admin: admin(ground, &access, helpers),
             reports: Reports::new(
+                access.clone(),
+                Arc::clone(helpers.health),
+                local.clone(),
+                peers.clone(),
+                Arc::clone(&ground.clock),
+            ),
+            realtime: Realtime::new(
                 access.clone(),
                 Arc::clone(helpers.health),
                 local.clone(),
@@ -86,11 +94,13 @@ impl Services {
         let members = Members::new(metadata.directory());
         let (credentials, clock) = (Arc::clone(&ground.credentials), Arc::clone(&ground.clock));
         let salts = Arc::clone(helpers.salts);
-        let admission = Admission::server(metadata.clone(), credentials, salts, clock);
+        let peers = ground.peers.clone();
+        let admission = Admission::server(metadata.clone(), peers, credentials, salts, clock);
         let events = EventsService::server(groups.router.clone(), Arc::new(caller));
         let ring = RingService::server(metadata.clone(), Arc::clone(helpers.salts));
         let queries = QueriesService {
             reports: self.reports.clone(),
+            realtime: self.realtime.clone(),
             lookup: self.lookup.clone(),
             imports: self.imports.clone(),
         };
@@ -136,8 +146,7 @@ fn look(ground: &Ground, groups: &Groups, helpers: &Helpers<'_>) -> LookService 
         health: Arc::clone(helpers.health),
         raft: Arc::clone(&ground.raft),
         router: groups.router.clone(),
-        clock: Arc::clone(&ground.clock),
-        gate: groups.router.gate(),
+        vitals: Arc::clone(helpers.vitals),
     }
 }
 

@@ -108,9 +108,15 @@ impl Node {
 
     /// Starts a node whose stderr goes to a file.
     pub(crate) fn start_logged() -> (Self, tempfile::NamedTempFile) {
+        Self::start_logged_at("warn")
+    }
+
+    /// The same, with everything from this level on.
+    pub(crate) fn start_logged_at(level: &str) -> (Self, tempfile::NamedTempFile) {
         let data = tempfile::tempdir().unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut command = serve(data.path(), &[]);
+        command.env("RINGTAIL_LOG", level);
         command.stderr(file.reopen().unwrap());
         (Self::run(command, data), file)
     }
@@ -140,6 +146,16 @@ impl Node {
     /// The process goes on.
     pub(crate) fn go_on(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// The process is asked to end; see [`Self::terminate`] for one that is waited for.
+    pub(crate) fn ask_to_end(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// True until the process has ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     fn signal(&self, signal: Signal) {
