@@ -84,12 +84,27 @@ async fn changes_through_any_node_are_known_on_every_node() {
     }
 }
 
+/// What a command prints on a node.
+fn said(node: &Node, token: &str, arguments: &[&str]) -> String {
+    let output = node.cli_as(token, arguments);
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {text}");
+    text
+}
+
 #[tokio::test]
 async fn a_drained_node_holds_nothing_and_can_be_removed() {
     let (mut nodes, token) = ring_of_three().await;
     for number in 0..30 {
         send(&nodes[number as usize % 3], &token, number).await;
     }
+    let plan = said(&nodes[1], &token, &["rebalance", "--dry-run"]);
+    assert!(plan.contains("on their way:"), "{plan}");
+    let status = said(&nodes[1], &token, &["status"]);
+    assert!(status.contains(&nodes[2].peer), "{status}");
+    // Taken back at once, it keeps what it has.
+    said(&nodes[1], &token, &["drain", "3", "--no-wait"]);
+    assert!(said(&nodes[1], &token, &["activate", "3"]).contains("node 3: active"));
     let drained = nodes[0].cli(&["drain", "3", "--json"]);
     assert!(
         drained.status.success(),
@@ -99,12 +114,11 @@ async fn a_drained_node_holds_nothing_and_can_be_removed() {
     let node: Value = serde_json::from_slice(&drained.stdout).unwrap();
     assert_eq!((&node["replicas"], &node["leads"]), (&json!(0), &json!(0)));
     drop(nodes.pop());
-    let removed = nodes[0].cli(&["remove", "3"]);
-    assert!(
-        removed.status.success(),
-        "{}",
-        String::from_utf8_lossy(&removed.stderr)
-    );
+    assert!(said(&nodes[0], &token, &["remove", "3"]).contains("node 3 does not answer"));
+    let audit = said(&nodes[1], &token, &["audit", "--limit", "20"]);
+    for expect in ["draining", "active", "left", "asked through the API"] {
+        assert!(audit.contains(expect), "{expect} is missing in {audit}");
+    }
     for number in 30..40 {
         send(&nodes[number as usize % 2], &token, number).await;
     }
