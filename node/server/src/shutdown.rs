@@ -42,6 +42,7 @@ impl Node {
             raft: Arc::clone(&self.raft),
             metadata: self.metadata.clone(),
             peers: self.peers.clone(),
+            vitals: Arc::clone(&self.vitals),
         };
         handover.run(longest).await;
     }

@@ -293,7 +293,7 @@ async fn only_so_many_reports_wait_for_other_nodes() {
     }
     assert!(shed > 0, "all four hundred waited");
     let (_, metrics) = nodes[asked].send(Method::GET, "/metrics", None, "").await;
-    let counted = format!("ringtail_query_forwards_refused_total {shed}");
+    let counted = format!("\nringtail_query_forwards_refused_total {shed}\n");
     assert!(metrics.as_str().unwrap().contains(&counted), "{counted}");
     // There is room again.
     until_report(&nodes[asked], &token, None, |_| true).await;

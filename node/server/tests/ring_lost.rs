@@ -94,6 +94,9 @@ async fn nobody_takes_the_address_of_a_node_that_is_well_or_cannot_be_missed() {
     };
     assert_eq!(refusal.code(), Code::PermissionDenied);
     assert!(refusal.message().contains("node 2 is well"), "{refusal}");
+    // Nor does the node that is asked give its own away.
+    let own = join_at(&nodes[0], &join_token, &nodes[0].peer).await;
+    assert!(own.unwrap_err().message().contains("node 1 is well"));
     // One that was killed has its time first, so that a restart is no loss.
     let address = nodes[2].peer.clone();
     drop(nodes.pop().unwrap().kill());

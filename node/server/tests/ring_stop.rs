@@ -47,11 +47,23 @@ async fn a_node_that_stops_has_handed_over_what_it_led_and_ends_open_streams() {
     let ack = answers.message().await.unwrap().unwrap();
     assert_eq!((ack.sequence, ack.durable, ack.failure), (1, 1, None));
 
+    let visitors = reqwest::Client::new()
+        .get(format!("{}/api/v1/realtime?site={SITE}", nodes[0].http))
+        .bearer_auth(&token)
+        .send()
+        .await
+        .unwrap();
+    assert!(visitors.status().is_success(), "{visitors:?}");
+    let visitors = tokio::spawn(visitors.text());
+
     let _data = timeout(PATIENCE, nodes.remove(0).terminate())
         .await
         .unwrap();
     // The client's side was open all the time.
     assert_eq!(answers.message().await.unwrap(), None);
+    // It came to its own end: one that was cut off has none.
+    let visitors = timeout(PATIENCE, visitors).await.unwrap().unwrap();
+    assert!(visitors.unwrap().contains("event: realtime"));
     drop(requests);
     // No election has had to find out that the node is gone: its last word was that others lead.
     let (_, ring) = nodes[0]

@@ -20,7 +20,7 @@ const ATTEMPT_PAUSES: u64 = 4;
 
 /// The part of the time that a lost leader is looked after in which its last words may still arrive.
 const LATE_SHARE: u32 = 8;
-/// The part of it that an election has before the next one is tried.
+/// The part of it that the first election has before it is tried again.
 const CONTESTED_SHARE: u32 = 16;
 
 /// Watches every stream until the node stops. A lost leader is given up after `lasting`; the election timeout goes on.
@@ -60,13 +60,18 @@ struct Orphan {
     /// The term it was last seen in, and since when.
     term: u64,
     since: Instant,
+    /// How long the election under way has, before it is tried again: longer each time, as a slow disk may need it.
+    patience: Duration,
 }
 
 impl Orphan {
-    fn new(group: Group) -> Self {
-        let term = group.watch_leadership().current().term;
-        let since = Instant::now();
-        Self { group, term, since }
+    fn new(group: Group, patience: Duration) -> Self {
+        Self {
+            term: group.watch_leadership().current().term,
+            since: Instant::now(),
+            group,
+            patience,
+        }
     }
 
     /// False once the group has another leader, or hears of the old one. Not when that was at the very beginning: what
@@ -79,7 +84,7 @@ impl Orphan {
     }
 
     /// False while an election is under way that may still succeed.
-    fn is_time_to_stand(&mut self, contested: Duration) -> bool {
+    fn is_time_to_stand(&mut self) -> bool {
         let current = self.group.watch_leadership().current();
         if current.term != self.term {
             self.term = current.term;
@@ -88,9 +93,10 @@ impl Orphan {
         if current.leader.is_some() {
             return true;
         }
-        let is_over = self.since.elapsed() >= contested;
+        let is_over = self.since.elapsed() >= self.patience;
         if is_over {
             self.since = Instant::now();
+            self.patience *= 2;
         }
         is_over
     }
@@ -100,18 +106,19 @@ impl Orphan {
 async fn take_over(node: NodeId, peer: NodeId, groups: &Groups, lasting: Duration) {
     let pause = ATTEMPT_PAUSE_MIN
         + ATTEMPT_PAUSE_STEP * u32::try_from(node.0 % ATTEMPT_PAUSES).unwrap_or_default();
-    let contested = lasting / CONTESTED_SHARE + pause;
+    let patience = lasting / CONTESTED_SHARE + pause;
     let lost = Instant::now();
     let led = |group: &Group| group.leader() == Some(peer);
     let orphans = open_groups(groups).into_iter().filter(led);
-    let mut orphans: Vec<Orphan> = orphans.map(Orphan::new).collect();
+    let orphans = orphans.map(|group| Orphan::new(group, patience));
+    let mut orphans: Vec<Orphan> = orphans.collect();
     while lost.elapsed() < lasting {
         orphans.retain(|orphan| orphan.is_left(peer, lost, lasting));
         if orphans.is_empty() {
             return;
         }
         for orphan in &mut orphans {
-            if orphan.is_time_to_stand(contested)
+            if orphan.is_time_to_stand()
                 && let Err(error) = orphan.group.stand_for_election().await
             {
                 tracing::debug!(%error, "no election");

@@ -112,11 +112,17 @@ async fn until_empty(client: &Client, id: u64, mut node: Value) -> Result<Value,
         let names = ["replicas", "leads", "spool_files"];
         names.iter().map(|name| number(node, name)).sum::<u64>()
     };
+    let is_silent = |node: &Value| node.get("heard") == Some(&json!(false));
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} moved {elapsed} {msg}")
         .map_err(|error| ExitError::new(Exit::Failure, error))?;
     let bar = ProgressBar::new(left(&node)).with_style(style);
-    let mut failures = 0;
-    while left(&node) > 0 {
+    let (mut failures, mut silent) = (0, 0);
+    loop {
+        // One that is slow for a moment says nothing of its spool.
+        silent = if is_silent(&node) { silent + 1 } else { 0 };
+        if left(&node) == 0 && (silent == 0 || silent > LOOK_FAILURES_MAX) {
+            break;
+        }
         tokio::time::sleep(LOOK_INTERVAL).await;
         let ring = match client.get("/api/v1/ring").await {
             Ok(ring) => ring,
@@ -136,7 +142,7 @@ async fn until_empty(client: &Client, id: u64, mut node: Value) -> Result<Value,
         bar.set_message(waits_for(&ring));
     }
     bar.finish_and_clear();
-    if node.get("heard") == Some(&json!(false)) {
+    if is_silent(&node) {
         remark(&format!(
             "warning: node {id} does not answer: whether events wait in its spool is not known"
         ));

@@ -47,7 +47,7 @@ impl Admission {
         // A series that begins with its first failure hides it.
         metrics::counter!("ringtail_replicate_joins_refused_total").increment(0);
         let admission = Self {
-            lost: LostNodes::new(metadata.clone(), peers),
+            lost: LostNodes::new(credentials.identity().node, metadata.clone(), peers),
             metadata,
             credentials,
             salts,

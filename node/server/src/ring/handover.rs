@@ -13,6 +13,8 @@ use ringtail_proto::{GroupId, LogIndex, NodeId};
 use ringtail_raft::{Group, RaftNode};
 use tokio::time::timeout;
 
+use super::Vitals;
+
 /// Groups handed over at once.
 const GROUPS_AT_ONCE_MAX: usize = 8;
 /// How long an heir may take: it has to flush what it lacks, and to win an election.
@@ -28,6 +30,7 @@ pub(crate) struct Handover {
     pub(crate) raft: Arc<RaftNode>,
     pub(crate) metadata: Metadata,
     pub(crate) peers: Peers,
+    pub(crate) vitals: Arc<Vitals>,
 }
 
 impl Handover {
@@ -83,7 +86,9 @@ impl Handover {
             let is_active = directory
                 .node(node)
                 .is_some_and(|node| node.state == NodeState::Active);
-            is_active && !asked.contains(&node) && self.peers.state(node) == PeerState::Reached
+            // One that stops as well would decline, and leave the group without anybody until it has gone.
+            let is_fit = self.peers.state(node) == PeerState::Reached && self.vitals.may_lead(node);
+            is_active && is_fit && !asked.contains(&node)
         };
         let matched: BTreeMap<NodeId, LogIndex> = group
             .replication()?

@@ -154,10 +154,18 @@ async fn ask(
     request: peer::JoinRequest,
 ) -> Result<peer::JoinReply, ExitError> {
     let mut refusal = String::new();
-    for _ in 0..TRIES_MAX {
-        let channel = admission_channel(address, fingerprint).await;
-        let channel =
-            channel.map_err(|error| ExitError::new(Exit::Address, format!("join: {error}")))?;
+    for attempt in 0..TRIES_MAX {
+        let channel = match admission_channel(address, fingerprint).await {
+            Ok(channel) => channel,
+            Err(error) if attempt == 0 => {
+                return Err(ExitError::new(Exit::Address, format!("join: {error}")));
+            }
+            Err(error) => {
+                refusal = error.to_string();
+                sleep(TRY_INTERVAL).await;
+                continue;
+            }
+        };
         match JoiningClient::new(channel).join(request.clone()).await {
             Ok(reply) => return Ok(reply.into_inner()),
             Err(status) if status.code() == Code::Unavailable => {

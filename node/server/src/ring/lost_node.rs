@@ -16,13 +16,14 @@ use tonic::Status;
 
 /// For how long the old node must not have answered: one that has moved says so within a second of its start.
 const SILENT_MIN: Duration = Duration::from_secs(5);
-/// After so long without anybody asking it begins anew.
-const SILENT_MAX: Duration = Duration::from_secs(60);
+/// After so long without anybody asking it begins anew: nobody knows how the node was meanwhile. A joiner asks more often.
+const UNASKED_MAX: Duration = Duration::from_secs(8);
 /// How long it may take to answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_millis(1_500);
 
 /// Decides whether a new node may come to the address of an old one.
 pub(super) struct LostNodes {
+    own: NodeId,
     metadata: Metadata,
     peers: Peers,
     /// Since when, and when last, they did not answer.
@@ -30,8 +31,9 @@ pub(super) struct LostNodes {
 }
 
 impl LostNodes {
-    pub(super) fn new(metadata: Metadata, peers: Peers) -> Self {
+    pub(super) fn new(own: NodeId, metadata: Metadata, peers: Peers) -> Self {
         Self {
+            own,
             metadata,
             peers,
             silent: Mutex::default(),
@@ -85,7 +87,7 @@ impl LostNodes {
             return Err(Status::permission_denied(text));
         }
         let mut silent = self.silent.lock();
-        silent.retain(|_, (_, last)| now.saturating_sub(*last) < SILENT_MAX);
+        silent.retain(|_, (_, last)| now.saturating_sub(*last) < UNASKED_MAX);
         let (since, last) = silent.entry(old).or_insert((now, now));
         *last = now;
         let silent_for = now.saturating_sub(*since);
@@ -98,6 +100,9 @@ impl LostNodes {
     }
 
     async fn answers(&self, node: NodeId) -> bool {
+        if node == self.own {
+            return true;
+        }
         let Some(channel) = self.peers.channel(node) else {
             return false;
         };

@@ -99,6 +99,7 @@ impl Realtime {
             ApiError::new(ErrorKind::Overloaded, message)
         })?;
         let follower = Follower {
+            health: Arc::clone(&self.counter.health),
             watched: self.looks.watch(site),
             last: None,
             _permit: permit,
@@ -182,6 +183,7 @@ impl Counter {
 
 /// One stream.
 struct Follower {
+    health: Arc<Health>,
     watched: Watched,
     last: Option<(RealtimeCount, Instant)>,
     _permit: OwnedSemaphorePermit,
@@ -197,6 +199,10 @@ impl Follower {
                 },
                 None => self.watched.next().await?,
             };
+            // An open stream would hold up the node's end.
+            if !self.health.is_ready() {
+                return None;
+            }
             let now = Instant::now();
             let is_news = self.last.is_none_or(|(last, at)| {
                 (last.visitors, last.is_fresh) != (count.visitors, count.is_fresh)

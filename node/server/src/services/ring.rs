@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ringtail_metadata::{
     Command, Metadata, Node, NodeState, PeerReach, Scope, reconcile::replication_factor,
 };
+use ringtail_peers::PeerState;
 use ringtail_proto::{ErrorKind, NodeId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -118,7 +119,8 @@ impl Ring {
         let mut warnings = warnings(&before.nodes(), before.replicas_max(), node, state);
         if state == NodeState::Left {
             let survey = self.surveyor.ask().await;
-            warnings.extend(spool_left(&survey, node, is_forced)?);
+            let is_reached = self.surveyor.peers.state(node) == PeerState::Reached;
+            warnings.extend(spool_left(&survey, node, is_reached, is_forced)?);
         }
         self.metadata.execute(command, &caller.actor(), WHY).await?;
         let found = self.metadata.directory().node(node).ok_or_else(|| {
@@ -190,11 +192,12 @@ impl Ring {
     }
 }
 
-/// What a node that goes for good takes with it of events that were acknowledged: refused while it is known to hold any,
-/// told when that is not known.
+/// What a node that goes for good takes with it of events that were acknowledged: refused while it is known to hold any, or
+/// runs and could be asked again; told when nobody can know.
 fn spool_left(
     survey: &Survey,
     leaving: NodeId,
+    is_reached: bool,
     is_forced: bool,
 ) -> Result<Option<String>, ApiError> {
     let lost = "are lost with it unless another node holds a copy";
@@ -213,6 +216,12 @@ fn spool_left(
                 )),
             }
         }
+        Some(Err(reason)) if is_reached && !is_forced => Err(ApiError::new(
+            ErrorKind::Conflict,
+            format!(
+                "node {leaving} runs and did not say what waits in its spool ({reason}): ask again, or force it"
+            ),
+        )),
         Some(Err(_)) | None => Ok(Some(format!(
             "node {leaving} does not answer: acknowledged events that wait in its spool, if there are any, {lost}"
         ))),
@@ -283,8 +292,11 @@ mod tests {
             )]),
         };
         let left = |answer, is_forced| {
-            spool_left(&survey(answer), NodeId(3), is_forced).map_err(|error| error.to_string())
+            spool_left(&survey(answer), NodeId(3), false, is_forced)
+                .map_err(|error| error.to_string())
         };
+        let hiccup = spool_left(&survey(Err("no answer within 1s")), NodeId(3), true, false);
+        assert!(hiccup.unwrap_err().to_string().contains("ask again"));
         assert_eq!(left(Ok(0), false), Ok(None));
         let refused = left(Ok(2), false).unwrap_err();
         assert!(

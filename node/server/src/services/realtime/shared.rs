@@ -54,6 +54,11 @@ impl Looks {
 
     /// Until nobody watches any more, or there is nothing to show.
     async fn keep_looking(self, site: SiteId, sender: Arc<Sender>) {
+        let _entry = Entry {
+            looks: &self,
+            site,
+            sender: &sender,
+        };
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -71,7 +76,6 @@ impl Looks {
                 },
                 (Err(error), _) => {
                     tracing::debug!(%site, %error, "streams of current visitors end");
-                    self.sites.lock().remove(&site);
                     return;
                 }
             };
@@ -87,6 +91,27 @@ impl Looks {
             sites.remove(&site);
         }
         is_abandoned
+    }
+}
+
+/// A site's place among those that are watched. It goes with the task, however that ends: nobody else would find the
+/// streams that come later without anybody who looks.
+struct Entry<'a> {
+    looks: &'a Looks,
+    site: SiteId,
+    sender: &'a Arc<Sender>,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        let mut sites = self.looks.sites.lock();
+        // Another task may look at the site by now.
+        if sites
+            .get(&self.site)
+            .is_some_and(|known| Arc::ptr_eq(known, self.sender))
+        {
+            sites.remove(&self.site);
+        }
     }
 }
 
@@ -165,6 +190,26 @@ mod tests {
         let mut again = looks.watch(SiteId(1));
         let next = again.next().await.map(|count| count.visitors);
         assert!(next > Some(looked), "{next:?}");
+    }
+
+    #[tokio::test]
+    async fn a_look_that_panics_ends_its_streams_and_no_later_ones() {
+        let is_broken = Arc::new(AtomicBool::new(true));
+        let looks = {
+            let is_broken = Arc::clone(&is_broken);
+            Looks::new(Arc::new(move |_site| {
+                assert!(!is_broken.load(Ordering::Relaxed), "a fault of a look");
+                let count = RealtimeCount {
+                    visitors: 1,
+                    as_of: UnixMillis(0),
+                    is_fresh: true,
+                };
+                async move { Ok(count) }.boxed()
+            }))
+        };
+        assert_eq!(looks.watch(SiteId(1)).next().await, None);
+        is_broken.store(false, Ordering::Relaxed);
+        assert!(looks.watch(SiteId(1)).next().await.is_some());
     }
 
     #[tokio::test]
