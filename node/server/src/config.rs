@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub address_events_per_second_max: u32,
     /// Ingest stops with 503 while less than this is free on the disk, in bytes.
     pub disk_reserve_bytes: u64,
+    /// Bytes a second that this node sends of snapshots, over all partitions: what a move may take from ingest.
+    pub snapshot_bytes_per_second_max: u64,
     /// A changed site is checkpointed after at most this long, in seconds. 1 to 600.
     pub checkpoint_dirty_seconds_max: u64,
     /// A site without traffic leaves memory after this long, in seconds.
@@ -65,6 +67,7 @@ impl Default for Config {
             site_events_per_second_max: 20_000,
             address_events_per_second_max: 1_000,
             disk_reserve_bytes: 256 << 20,
+            snapshot_bytes_per_second_max: 32 << 20,
             checkpoint_dirty_seconds_max: 600,
             site_idle_seconds_max: 900,
             drain_seconds_max: 10,
@@ -131,6 +134,7 @@ impl Config {
             "site_events_per_second_max",
             "address_events_per_second_max",
             "disk_reserve_bytes",
+            "snapshot_bytes_per_second_max",
             "checkpoint_dirty_seconds_max",
             "site_idle_seconds_max",
             "drain_seconds_max",
@@ -148,6 +152,12 @@ impl Config {
                 600,
             ),
             ("drain_seconds_max", self.drain_seconds_max, 0, 600),
+            (
+                "snapshot_bytes_per_second_max",
+                self.snapshot_bytes_per_second_max,
+                64 << 10,
+                4 << 30,
+            ),
         ];
         for (name, value, least, most) in ranges {
             if !(least..=most).contains(&value) {

@@ -63,6 +63,7 @@ async fn open_partitions(
     let options = PartitionOptions {
         dirty_age_ms_max: config.checkpoint_dirty_seconds_max * 1_000,
         site_idle_ms_max: config.site_idle_seconds_max * 1_000,
+        snapshot_bytes_per_second_max: config.snapshot_bytes_per_second_max,
         ..PartitionOptions::default()
     };
     let seams = ringtail_partition::Seams {
