@@ -47,13 +47,16 @@ async fn a_node_that_stops_has_handed_over_what_it_led_and_ends_open_streams() {
     let ack = answers.message().await.unwrap().unwrap();
     assert_eq!((ack.sequence, ack.durable, ack.failure), (1, 1, None));
 
-    let visitors = reqwest::Client::new()
+    let mut visitors = reqwest::Client::new()
         .get(format!("{}/api/v1/realtime?site={SITE}", nodes[0].http))
         .bearer_auth(&token)
         .send()
         .await
         .unwrap();
     assert!(visitors.status().is_success(), "{visitors:?}");
+    let first = timeout(PATIENCE, visitors.chunk()).await.unwrap();
+    let first = first.unwrap().unwrap();
+    assert!(first.starts_with(b"event: realtime"), "{first:?}");
     let visitors = tokio::spawn(visitors.text());
 
     let _data = timeout(PATIENCE, nodes.remove(0).terminate())
@@ -62,8 +65,8 @@ async fn a_node_that_stops_has_handed_over_what_it_led_and_ends_open_streams() {
     // The client's side was open all the time.
     assert_eq!(answers.message().await.unwrap(), None);
     // It came to its own end: one that was cut off has none.
-    let visitors = timeout(PATIENCE, visitors).await.unwrap().unwrap();
-    assert!(visitors.unwrap().contains("event: realtime"));
+    let rest = timeout(PATIENCE, visitors).await.unwrap().unwrap();
+    assert!(rest.is_ok(), "{rest:?}");
     drop(requests);
     // No election has had to find out that the node is gone: its last word was that others lead.
     let (_, ring) = nodes[0]
