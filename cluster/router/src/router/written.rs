@@ -1,5 +1,7 @@
 //! Entries that are written already: from other nodes, and from the spool.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ringtail_proto::{
     GroupId, SiteId,
@@ -56,7 +58,7 @@ impl Router {
     }
 
     /// The spool, for those who keep copies in it.
-    pub(crate) fn spool(&self) -> &Spool {
+    pub(crate) fn spool(&self) -> &Arc<Spool> {
         &self.inner.spool
     }
 

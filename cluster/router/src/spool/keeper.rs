@@ -35,8 +35,21 @@ pub(crate) enum KeepRefusal {
 }
 
 impl Spool {
-    /// Keeps a copy for its owner; it is on disk when this answers.
+    /// Keeps a copy for its owner; it is on disk when this answers. Once begun it comes to its end, though the owner may
+    /// hang up: what was reserved is either kept or given back.
     pub(crate) async fn keep_for(
+        self: &Arc<Self>,
+        owner: NodeId,
+        file: u64,
+        content: Bytes,
+    ) -> Result<(), KeepRefusal> {
+        let spool = Arc::clone(self);
+        let keeping = async move { spool.keep_whole(owner, file, content).await };
+        let kept = tokio::spawn(keeping).await;
+        kept.unwrap_or_else(|error| Err(std::io::Error::other(error).into()))
+    }
+
+    async fn keep_whole(
         &self,
         owner: NodeId,
         file: u64,
@@ -169,5 +182,41 @@ pub(crate) async fn look_after_copies(spool: Arc<Spool>) {
     tokio::select! {
         () = asking => {}
         _ = stopping.wait_for(|is_stopping| *is_stopping) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use ringtail_log::FaultDisk;
+    use ringtail_proto::{GroupId, UnixMillis};
+
+    use super::*;
+    use crate::{NoPeers, RouterOptions, SystemClock, spool::SpoolPlace};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_copy_whose_owner_hangs_up_is_kept_and_counted_once() {
+        let place = SpoolPlace {
+            disk: Arc::new(FaultDisk::new()),
+            directory: "/spool".into(),
+        };
+        let (clock, link) = (Arc::new(SystemClock::new()), Arc::new(NoPeers));
+        let opened = Spool::open(NodeId(1), RouterOptions::default(), clock, link, place).await;
+        let spool = opened.expect("a fresh disk");
+        let entry = SpooledEntry {
+            group: GroupId(3),
+            received: UnixMillis(5),
+            events: 2,
+            bytes: Bytes::from_static(b"entry"),
+        };
+        let owner = NodeId(2);
+        let hung_up = spool.keep_for(owner, 7, entry.encode()).now_or_never();
+        assert!(hung_up.is_none(), "it waits for the disk");
+        let key = FileKey { owner, file: 7 };
+        while spool.index.lock().get(key).is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        spool.drop_for(owner, &[7]).await;
+        assert_eq!(spool.index.lock().copies().files, 0);
     }
 }
