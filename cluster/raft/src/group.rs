@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::applied_state::AppliedState;
+use crate::candidacy::Candidacy;
 use crate::contact::Contact;
 use crate::convert;
 use crate::error::RaftError;
@@ -45,8 +45,7 @@ struct Inner {
     state: Arc<Mutex<AppliedState>>,
     options: Arc<RaftOptions>,
     contact: Contact,
-    /// It stands for no election, whoever asks for one.
-    has_withdrawn: AtomicBool,
+    candidacy: Arc<Candidacy>,
     /// Room for proposals of this group.
     proposals: Arc<Semaphore>,
     /// Room for the bytes of this group's proposals: a group that is slow to apply leaves room to the others.
@@ -85,6 +84,7 @@ impl Group {
         log: Arc<SegmentLog>,
         state: Arc<Mutex<AppliedState>>,
         options: Arc<RaftOptions>,
+        candidacy: Arc<Candidacy>,
         node_bytes: Arc<Semaphore>,
     ) -> Self {
         let group_bytes = Arc::new(Semaphore::new(options.group_proposal_bytes_max()));
@@ -97,7 +97,7 @@ impl Group {
                 state,
                 options,
                 contact: Contact::default(),
-                has_withdrawn: AtomicBool::new(false),
+                candidacy,
                 proposals,
                 group_bytes,
                 node_bytes: (group != METADATA).then_some(node_bytes),
@@ -356,14 +356,21 @@ impl Group {
         self.inner.options.node
     }
 
-    /// From now on nobody makes this node stand for election in the group.
-    pub(crate) fn stand_no_more(&self) {
-        self.inner.has_withdrawn.store(true, Ordering::Release);
+    /// True when this node comes to lead the group no more, whoever asks it to.
+    pub(crate) fn has_withdrawn(&self) -> bool {
+        self.inner.candidacy.is_withdrawn()
+    }
+
+    /// The group's own timeout makes this node stand no more, once it has withdrawn.
+    pub(crate) fn follow_candidacy(&self) {
+        if self.has_withdrawn() {
+            self.inner.raft.runtime_config().elect(false);
+        }
     }
 
     /// Asks the others whether they would vote for this node, and stands if a majority would.
     pub(crate) async fn stand_for_election(&self) -> Result<(), RaftError> {
-        if self.inner.has_withdrawn.load(Ordering::Acquire) {
+        if self.has_withdrawn() {
             return Ok(());
         }
         let stood = self.inner.raft.trigger().elect(true).await;

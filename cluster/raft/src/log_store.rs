@@ -9,7 +9,7 @@ use futures::Stream;
 use futures::stream;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
-use ringtail_log::GroupLog;
+use ringtail_log::{GroupLog, LogError, OnDurable};
 use ringtail_proto::LogIndex;
 use tokio::sync::oneshot;
 
@@ -46,6 +46,18 @@ impl LogStore {
             .map(|entry| convert::entry(entry).map_err(io::Error::other))
             .collect()
     }
+}
+
+/// Asks the log for something, and waits until it is on disk.
+pub(crate) async fn durably(
+    ask: impl FnOnce(OnDurable) -> Result<(), LogError>,
+) -> Result<(), LogError> {
+    let (done, is_durable) = oneshot::channel();
+    ask(Box::new(move |result| {
+        // Nobody waits when the group was closed meanwhile.
+        let _ = done.send(result);
+    }))?;
+    is_durable.await.unwrap_or(Err(LogError::Closed))
 }
 
 /// The half-open range of indexes.
@@ -126,14 +138,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        let (done, is_durable) = oneshot::channel();
-        let on_durable = Box::new(move |result| {
-            // Nobody waits when the group was closed meanwhile.
-            let _ = done.send(result);
-        });
-        self.log.save_vote(convert::stored_vote(vote), on_durable)?;
-        is_durable.await.map_err(io::Error::other)??;
-        Ok(())
+        let vote = convert::stored_vote(vote);
+        Ok(durably(|on_durable| self.log.save_vote(vote, on_durable)).await?)
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {

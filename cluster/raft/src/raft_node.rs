@@ -78,7 +78,6 @@ impl RaftNode {
         let beats = heartbeat::run(groups.clone(), links.clone(), options.heartbeat_interval);
         // Twice the longest time that a lease and an election take.
         let lasting = 4 * options.election_timeout_max;
-        let candidacy = Arc::<Candidacy>::default();
         let detector = transport::detect_failures(options.node, groups.clone(), opened, lasting);
         Ok(Self {
             proposal_bytes: Arc::new(Semaphore::new(options.node_proposal_bytes_max)),
@@ -87,7 +86,7 @@ impl RaftNode {
             log,
             tasks: vec![tokio::spawn(beats), tokio::spawn(detector)],
             groups,
-            candidacy,
+            candidacy: Arc::default(),
             links,
             staging: peering.staging,
             stopped: watch::Sender::new(false),
@@ -99,14 +98,14 @@ impl RaftNode {
     #[must_use]
     pub fn service(&self) -> RaftServer<impl RaftRpc> {
         let stopped = self.stopped.subscribe();
-        let (groups, candidacy) = (self.groups.clone(), self.candidacy.clone());
-        RaftService::server(groups, candidacy, self.staging.clone(), stopped)
+        RaftService::server(self.groups.clone(), self.staging.clone(), stopped)
     }
 
     /// From now on this node comes to lead no group: it stands for no election and takes over from nobody. What it leads
     /// it leads on, until somebody else does.
     pub fn withdraw_candidacy(&self) {
-        self.candidacy.withdraw(&self.groups());
+        self.candidacy.withdraw();
+        self.groups().iter().for_each(Group::follow_candidacy);
     }
 
     /// Ends the streams to nodes that are in the ring no more.
@@ -155,7 +154,8 @@ impl RaftNode {
         };
         let opened = self.open_reserved(group, machine).await?;
         self.groups.lock().insert(group, Some(opened.clone()));
-        self.candidacy.hold_to_it(&opened);
+        // It may have been withdrawn while the group was being opened.
+        opened.follow_candidacy();
         reservation.is_used = true;
         tokio::spawn(failure::watch(
             opened.clone(),
@@ -198,6 +198,7 @@ impl RaftNode {
             self.log.clone(),
             state,
             self.options.clone(),
+            self.candidacy.clone(),
             self.proposal_bytes.clone(),
         );
         if opened.is_single_voter().await? {

@@ -125,7 +125,7 @@ async fn a_node_that_drains_leads_nothing_even_when_leaders_are_lost() {
 }
 
 #[tokio::test]
-async fn what_is_on_its_way_arrives_before_the_duties_end() {
+async fn the_router_is_flushed_before_the_duties_end() {
     let (node, log) = Node::start_logged_at("debug");
     drop(timeout(PATIENCE, node.terminate()).await.unwrap());
     let log = std::fs::read_to_string(log.path()).unwrap();

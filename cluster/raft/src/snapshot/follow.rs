@@ -2,10 +2,10 @@
 
 use ringtail_log::GroupLog;
 use ringtail_proto::LogIndex;
-use tokio::sync::oneshot;
 
 use crate::convert;
 use crate::error::RaftError;
+use crate::log_store::durably;
 use crate::types::LogId;
 
 /// The log goes on behind the snapshot: what is not known to lead up to it goes. For a group that is not open yet; while
@@ -30,12 +30,6 @@ pub(crate) async fn follow_at_start(log: &GroupLog, last: LogId) -> Result<(), R
 
 /// Without this on the disk the log seems to have lost what the machine holds.
 pub(crate) async fn purge_durably(log: &GroupLog, last: LogId) -> Result<(), RaftError> {
-    let (done, is_durable) = oneshot::channel();
-    let on_durable = Box::new(move |result| {
-        // Nobody waits when the group was closed meanwhile.
-        let _ = done.send(result);
-    });
-    log.purge_durably(convert::stored_position(&last), on_durable)?;
-    let purged = is_durable.await;
-    Ok(purged.unwrap_or(Err(ringtail_log::LogError::Closed))?)
+    let upto = convert::stored_position(&last);
+    Ok(durably(|on_durable| log.purge_durably(upto, on_durable)).await?)
 }

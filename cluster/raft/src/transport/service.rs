@@ -15,7 +15,6 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::inbound::{Inbound, send_replies};
 use super::{MESSAGE_BYTES_MAX, from_log_id, from_vote, to_log_id, to_vote};
-use crate::candidacy::Candidacy;
 use crate::convert;
 use crate::group::Group;
 use crate::raft_node::{Groups, find_group};
@@ -32,7 +31,6 @@ const SNAPSHOTS_RECEIVED_MAX: usize = 2;
 /// Answers other nodes for all groups of this one.
 pub(crate) struct RaftService {
     groups: Arc<Groups>,
-    candidacy: Arc<Candidacy>,
     staging: Option<Staging>,
     snapshots: Semaphore,
     stopped: watch::Receiver<bool>,
@@ -42,13 +40,11 @@ impl RaftService {
     /// Streams end when the node says that it has stopped.
     pub(crate) fn server(
         groups: Arc<Groups>,
-        candidacy: Arc<Candidacy>,
         staging: Option<Staging>,
         stopped: watch::Receiver<bool>,
     ) -> RaftServer<Self> {
         let service = Self {
             groups,
-            candidacy,
             staging,
             stopped,
             snapshots: Semaphore::new(SNAPSHOTS_RECEIVED_MAX),
@@ -108,7 +104,7 @@ impl RaftRpc for RaftService {
     ) -> Result<Response<peer::TransferLeaderReply>, Status> {
         let message = request.into_inner();
         let group = self.group(message.group)?;
-        if message.to == group.node().0 && self.candidacy.is_withdrawn() {
+        if message.to == group.node().0 && group.has_withdrawn() {
             return Ok(Response::new(peer::TransferLeaderReply {
                 is_accepted: false,
                 refusal: "the node is about to stop".to_owned(),

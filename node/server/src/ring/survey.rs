@@ -44,7 +44,8 @@ impl Surveyor {
         Survey { nodes }
     }
 
-    async fn ask_one(&self, node: NodeId) -> Result<NodeLookReply, String> {
+    /// Asks one node; the reason when it says nothing.
+    pub(crate) async fn ask_one(&self, node: NodeId) -> Result<NodeLookReply, String> {
         if node == self.node {
             return Ok(self.own.look());
         }

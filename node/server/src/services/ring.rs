@@ -8,7 +8,7 @@ use ringtail_metadata::{
     Command, Metadata, Node, NodeState, PeerReach, Scope, reconcile::replication_factor,
 };
 use ringtail_peers::PeerState;
-use ringtail_proto::{ErrorKind, NodeId};
+use ringtail_proto::{ErrorKind, NodeId, wire::peer::NodeLookReply};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use super::{Access, Caller, Time};
 use crate::{
     Partitions,
     api_error::ApiError,
-    ring::{Survey, Surveyor, Vitals},
+    ring::{Surveyor, Vitals},
 };
 use document::Seen;
 
@@ -81,10 +81,10 @@ impl Ring {
     /// A token is of no use while nobody finds the nodes that are there.
     fn can_be_joined(&self) -> Result<(), ApiError> {
         let nodes = self.metadata.directory().nodes();
-        let lost = nodes
+        let unreachable = nodes
             .iter()
             .find(|node| node.is_member() && node.addresses.peer_reach() == PeerReach::Nowhere);
-        let Some(node) = lost else {
+        let Some(node) = unreachable else {
             return Ok(());
         };
         let message = format!(
@@ -118,9 +118,9 @@ impl Ring {
         };
         let mut warnings = warnings(&before.nodes(), before.replicas_max(), node, state);
         if state == NodeState::Left {
-            let survey = self.surveyor.ask().await;
+            let look = self.surveyor.ask_one(node).await;
             let is_reached = self.surveyor.peers.state(node) == PeerState::Reached;
-            warnings.extend(spool_left(&survey, node, is_reached, is_forced)?);
+            warnings.extend(spool_left(node, look, is_reached, is_forced)?);
         }
         self.metadata.execute(command, &caller.actor(), WHY).await?;
         let found = self.metadata.directory().node(node).ok_or_else(|| {
@@ -195,15 +195,15 @@ impl Ring {
 /// What a node that goes for good takes with it of events that were acknowledged: refused while it is known to hold any, or
 /// runs and could be asked again; told when nobody can know.
 fn spool_left(
-    survey: &Survey,
     leaving: NodeId,
+    look: Result<NodeLookReply, String>,
     is_reached: bool,
     is_forced: bool,
 ) -> Result<Option<String>, ApiError> {
     let lost = "are lost with it unless another node holds a copy";
-    match survey.nodes.get(&leaving) {
-        Some(Ok(reply)) if reply.spool_files == 0 => Ok(None),
-        Some(Ok(reply)) => {
+    match look {
+        Ok(reply) if reply.spool_files == 0 => Ok(None),
+        Ok(reply) => {
             let files = reply.spool_files;
             let message = format!(
                 "{files} files of acknowledged events wait on node {leaving} for a leader and {lost}"
@@ -216,13 +216,13 @@ fn spool_left(
                 )),
             }
         }
-        Some(Err(reason)) if is_reached && !is_forced => Err(ApiError::new(
+        Err(reason) if is_reached && !is_forced => Err(ApiError::new(
             ErrorKind::Conflict,
             format!(
                 "node {leaving} runs and did not say what waits in its spool ({reason}): ask again, or force it"
             ),
         )),
-        Some(Err(_)) | None => Ok(Some(format!(
+        Err(_) => Ok(Some(format!(
             "node {leaving} does not answer: acknowledged events that wait in its spool, if there are any, {lost}"
         ))),
     }
@@ -280,31 +280,29 @@ mod tests {
 
     #[test]
     fn a_node_does_not_go_with_events_that_wait_on_it() {
-        let survey = |answer: Result<u64, &str>| Survey {
-            nodes: BTreeMap::from([(
+        let left = |answer: Result<u64, &str>, is_reached, is_forced| {
+            let look = answer.map(|spool_files| NodeLookReply {
+                spool_files,
+                ..NodeLookReply::default()
+            });
+            spool_left(
                 NodeId(3),
-                answer
-                    .map(|spool_files| NodeLookReply {
-                        spool_files,
-                        ..NodeLookReply::default()
-                    })
-                    .map_err(str::to_owned),
-            )]),
+                look.map_err(str::to_owned),
+                is_reached,
+                is_forced,
+            )
+            .map_err(|error| error.to_string())
         };
-        let left = |answer, is_forced| {
-            spool_left(&survey(answer), NodeId(3), false, is_forced)
-                .map_err(|error| error.to_string())
-        };
-        let hiccup = spool_left(&survey(Err("no answer within 1s")), NodeId(3), true, false);
-        assert!(hiccup.unwrap_err().to_string().contains("ask again"));
-        assert_eq!(left(Ok(0), false), Ok(None));
-        let refused = left(Ok(2), false).unwrap_err();
+        let hiccup = left(Err("no answer within 1s"), true, false);
+        assert!(hiccup.unwrap_err().contains("ask again"));
+        assert_eq!(left(Ok(0), false, false), Ok(None));
+        let refused = left(Ok(2), false, false).unwrap_err();
         assert!(
             refused.contains("2 files of acknowledged events"),
             "{refused}"
         );
         for (answer, expect) in [(Ok(2), "2 files"), (Err("silent"), "does not answer")] {
-            let warning = left(answer, true).unwrap().unwrap();
+            let warning = left(answer, false, true).unwrap().unwrap();
             assert!(warning.contains(expect), "{warning}");
         }
     }
