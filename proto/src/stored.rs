@@ -9,6 +9,8 @@ pub use batch_writer::BatchWriter;
 
 pub use v1::*;
 
+use partition_entry::Body;
+
 mod v1 {
     #![allow(
         missing_docs,
@@ -20,8 +22,10 @@ mod v1 {
     tonic::include_proto!("ringtail.stored.v1");
 }
 
-/// The version that this binary writes in front of each entry; it also says which rules apply follows.
+/// The version in front of entries that change sites; it also says which rules apply follows.
 pub const ENTRY_VERSION: u8 = 1;
+/// The version in front of entries about archive and mirror: older binaries must not skip them.
+const HISTORY_VERSION: u8 = 2;
 
 /// An entry that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +34,7 @@ pub enum EntryError {
     #[error("entry is empty")]
     Empty,
     /// Written by a newer binary.
-    #[error("entry has version {found}, this binary knows up to {ENTRY_VERSION}")]
+    #[error("entry has version {found}, this binary knows up to {HISTORY_VERSION}")]
     Newer {
         /// The version found.
         found: u8,
@@ -45,7 +49,7 @@ impl PartitionEntry {
     #[must_use]
     pub fn to_log(&self) -> Bytes {
         let mut bytes = BytesMut::with_capacity(1 + self.encoded_len());
-        bytes.put_u8(ENTRY_VERSION);
+        bytes.put_u8(self.version());
         self.encode(&mut bytes)
             .expect("the buffer grows as it is written");
         bytes.freeze()
@@ -60,8 +64,15 @@ impl PartitionEntry {
             return Err(EntryError::Empty);
         }
         match bytes.get_u8() {
-            ENTRY_VERSION => Ok(Self::decode(bytes)?),
+            ENTRY_VERSION..=HISTORY_VERSION => Ok(Self::decode(bytes)?),
             found => Err(EntryError::Newer { found }),
+        }
+    }
+
+    const fn version(&self) -> u8 {
+        match self.body {
+            Some(Body::Archive(_) | Body::Mirrored(_)) => HISTORY_VERSION,
+            Some(Body::Events(_) | Body::Site(_)) | None => ENTRY_VERSION,
         }
     }
 }

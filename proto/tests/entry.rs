@@ -9,8 +9,8 @@ use ringtail_proto::{
     Acquisition, Client, CurrencyCode, DropReason, Event, EventFlags, EventId, Place, Revenue,
     SiteId, Text, UnixMillis, VisitorId,
     stored::{
-        BatchWriter, ENTRY_VERSION, EntryError, EventBatch, ImportMark, PartitionEntry, SiteEvents,
-        partition_entry::Body,
+        BatchWriter, ENTRY_VERSION, EntryError, EventBatch, ImportMark, Mirrored, PartitionEntry,
+        SiteEvents, partition_entry::Body,
     },
 };
 
@@ -146,13 +146,24 @@ fn newer_empty_and_broken_entries_are_refused() {
         |bytes: &'static [u8]| PartitionEntry::from_log(Bytes::from_static(bytes)).unwrap_err();
     assert_eq!(refuse(b""), EntryError::Empty);
     assert_eq!(
-        refuse(&[ENTRY_VERSION + 1]),
+        refuse(&[ENTRY_VERSION + 2]),
         EntryError::Newer {
-            found: ENTRY_VERSION + 1
+            found: ENTRY_VERSION + 2
         }
     );
     assert!(matches!(
         refuse(&[ENTRY_VERSION, 0xff]),
         EntryError::Malformed(_)
     ));
+}
+
+#[test]
+fn an_entry_about_history_is_not_skipped_by_a_binary_that_knows_none() {
+    let entry = PartitionEntry {
+        stamp_ms: 7,
+        body: Some(Body::Mirrored(Mirrored { index: 9 })),
+    };
+    let bytes = entry.to_log();
+    assert_eq!(bytes.first(), Some(&(ENTRY_VERSION + 1)));
+    assert_eq!(PartitionEntry::from_log(bytes).unwrap(), entry);
 }

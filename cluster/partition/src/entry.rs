@@ -65,6 +65,7 @@ impl Entry {
         let count = match &self.body {
             EntryBody::Events(batch) => batch.sites.len(),
             EntryBody::Site(_) => 1,
+            EntryBody::Archive(_) | EntryBody::Mirrored(_) => 0,
         };
         (0..count).map(|position| {
             let slice = Slice {
@@ -91,6 +92,9 @@ impl Slice {
                     .expect("slices are made for the sites that a batch has"),
             },
             EntryBody::Site(command) => SiteChange::Command(command),
+            EntryBody::Archive(_) | EntryBody::Mirrored(_) => {
+                unreachable!("an entry about history has no slices")
+            }
         }
     }
 
