@@ -51,6 +51,48 @@ number! {
     /// All derived state of a site under one set of rules.
     Generation(u32)
 }
+
+/// One generation of a site: what its own rows hold, and what one actor keeps in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SiteGeneration {
+    /// The site.
+    pub site: SiteId,
+    /// Which of its generations.
+    pub generation: Generation,
+}
+
+impl SiteGeneration {
+    /// None sorts before it.
+    pub const MIN: Self = Self {
+        site: SiteId(u64::MIN),
+        generation: Generation(u32::MIN),
+    };
+    /// None sorts behind it.
+    pub const MAX: Self = Self {
+        site: SiteId(u64::MAX),
+        generation: Generation(u32::MAX),
+    };
+
+    /// The generation that a site is born with.
+    #[must_use]
+    pub const fn first(site: SiteId) -> Self {
+        Self {
+            site,
+            generation: Generation(0),
+        }
+    }
+}
+
+impl fmt::Display for SiteGeneration {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { site, generation } = self;
+        match generation.0 {
+            0 => write!(formatter, "{site}"),
+            _ => write!(formatter, "{site}#{generation}"),
+        }
+    }
+}
+
 number! {
     /// Keyed hash that stands for a visitor within one site.
     VisitorId(u64)

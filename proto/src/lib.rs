@@ -16,7 +16,8 @@ pub use drop_reason::DropReason;
 pub use error_kind::ErrorKind;
 pub use event::{Acquisition, Client, CurrencyCode, Event, EventFlags, Place, Revenue};
 pub use ids::{
-    EventId, Generation, GroupId, HourStart, LogIndex, NodeId, SiteId, Slot, UnixMillis, VisitorId,
+    EventId, Generation, GroupId, HourStart, LogIndex, NodeId, SiteGeneration, SiteId, Slot,
+    UnixMillis, VisitorId,
 };
 pub use row::{RowReadError, RowReader, RowWrite, SiteRow};
 pub use text::Text;

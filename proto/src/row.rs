@@ -4,27 +4,30 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::{Generation, HourStart, LogIndex};
+use crate::{HourStart, LogIndex};
 
-/// Name of one row of a site. The order of the variants and of their fields is the order in the store.
+/// Name of one row of a site's generation. The order of the variants and of their fields is the order in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SiteRow {
     /// Index, settings, import marks, late list; the whole hot state when it is small.
     Site,
     /// One chunk of the hot state of a big site.
-    Hot(Generation, u8),
+    Hot(u8),
     /// Visit rows and minutes of one local hour.
-    Rows(Generation, HourStart),
+    Rows(HourStart),
     /// Folded cells of one local hour, all dimensions.
-    Page(Generation, HourStart),
+    Page(HourStart),
     /// Folded cells of one local day (by its UTC start) and one dimension (by its code).
-    DayPage(Generation, HourStart, u32),
+    DayPage(HourStart, u32),
     /// Folded cells of one local month (by its UTC start) and one dimension (by its code).
-    MonthPage(Generation, HourStart, u32),
+    MonthPage(HourStart, u32),
     /// Ids of events first accepted in one UTC hour of stamps, as written by the checkpoint at an index.
     Ids(HourStart, LogIndex),
     /// The filter over all ids of one UTC hour of stamps.
     IdFilter(HourStart),
+    /// What the batch that left the rows at this index did, for archive and mirror; the second number tells such
+    /// batches apart.
+    Notes(LogIndex, u32),
 }
 
 /// A change of one row: a new value, or none to remove it.
@@ -36,7 +39,7 @@ pub struct RowWrite {
     pub value: Option<Bytes>,
 }
 
-/// Reads rows of one site as of one moment. Blocking, but short: an embedded store or a cache stands behind it.
+/// Reads rows of one generation of a site as of one moment. Blocking, but short: an embedded store or a cache stands behind it.
 pub trait RowReader: Send + Sync {
     /// The row's value.
     ///

@@ -9,7 +9,7 @@ use std::{
 
 use ringtail_metadata::METADATA_GROUP;
 use ringtail_partition::SiteHashes;
-use ringtail_proto::{GroupId, NodeId, SiteId};
+use ringtail_proto::{GroupId, NodeId, SiteGeneration, SiteId};
 use ringtail_router::Durability;
 use tokio::time::{Instant, sleep};
 
@@ -175,7 +175,7 @@ impl Checks {
             match &expected {
                 None => expected = Some((*host, hashes)),
                 Some((other, expected)) if *expected != hashes => {
-                    let differ: Vec<&SiteId> = hashes
+                    let differ: Vec<&SiteGeneration> = hashes
                         .sites
                         .iter()
                         .filter(|(site, hash)| expected.sites.get(site) != Some(hash))

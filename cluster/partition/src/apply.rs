@@ -6,8 +6,10 @@ use actix::{MailboxError, Message};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use hashbrown::HashMap;
-use ringtail_proto::SiteId;
-use ringtail_raft::{Body, Committed, Floor, Machine, MachineError, SnapshotSink, SnapshotSource};
+use ringtail_proto::{SiteGeneration, Verdict};
+use ringtail_raft::{
+    Body, Committed, Floor, LogPosition, Machine, MachineError, SnapshotSink, SnapshotSource,
+};
 use tracing::Instrument as _;
 
 use crate::{
@@ -46,7 +48,20 @@ impl<M: SiteMachine> PartitionMachine<M> {
         metrics::counter!("ringtail_aggregate_entries_total").increment(plan.replies.len() as u64);
         metrics::counter!("ringtail_aggregate_events_total").increment(plan.step.events);
         metrics::counter!("ringtail_aggregate_log_bytes_total").increment(plan.step.log_bytes);
-        self.partition.advance(plan.step);
+        for (reply, holds) in self.partition.advance(plan.step) {
+            let verdict = if holds {
+                Verdict::Accepted
+            } else {
+                Verdict::Duplicate
+            };
+            if let Some(code) = plan
+                .replies
+                .get_mut(reply)
+                .and_then(|reply| reply.first_mut())
+            {
+                *code = verdict.code();
+            }
+        }
         Ok(plan.replies.into_iter().map(BytesMut::freeze).collect())
     }
 
@@ -77,7 +92,7 @@ impl<M: SiteMachine> PartitionMachine<M> {
     /// message that failed stays in the site's state.
     async fn answer(
         &self,
-        site: SiteId,
+        site: SiteGeneration,
         message: &Apply,
         request: impl Future<Output = Result<<Apply as Message>::Result, MailboxError>>,
     ) -> Result<Vec<u8>, PartitionError> {
@@ -149,7 +164,7 @@ struct Plan {
 
 /// One site's part of a run of entries.
 struct SiteWork {
-    site: SiteId,
+    site: SiteGeneration,
     slices: Vec<Slice>,
     /// For each slice: which reply, and which part of it.
     places: Vec<(usize, Range<usize>)>,
@@ -165,7 +180,7 @@ impl Plan {
             replies: Vec::with_capacity(entries.len()),
             step: Step::default(),
         };
-        let mut positions: HashMap<SiteId, usize> = HashMap::new();
+        let mut positions: HashMap<SiteGeneration, usize> = HashMap::new();
         for committed in entries {
             let index = committed.position.index;
             plan.step.positions.push(committed.position);
@@ -177,7 +192,7 @@ impl Plan {
                     plan.step.log_bytes += command.len() as u64;
                     if let Some(entry) = Entry::decode(partition.group, index, command)? {
                         plan.step.stamp = plan.step.stamp.max(entry.at.stamp);
-                        codes = plan.add(&entry, &mut positions);
+                        codes = plan.add(committed.position, &entry, &mut positions);
                     }
                 }
             }
@@ -187,10 +202,26 @@ impl Plan {
     }
 
     /// Hands the entry's slices to their sites; returns the number of codes of its reply.
-    fn add(&mut self, entry: &Arc<Entry>, positions: &mut HashMap<SiteId, usize>) -> usize {
+    fn add(
+        &mut self,
+        at: LogPosition,
+        entry: &Arc<Entry>,
+        positions: &mut HashMap<SiteGeneration, usize>,
+    ) -> usize {
         let reply = self.replies.len();
+        if let Some(change) = entry.archive_change() {
+            self.step
+                .archive
+                .push((at, Box::new(change.clone()), reply));
+            return 1;
+        }
+        self.step.mirrored = self.step.mirrored.max(entry.mirrored());
         let mut codes = 0;
+        if entry.says_something_to_sites() {
+            self.step.site_entries.push(at.index);
+        }
         for (site, slice) in entry.slices() {
+            let site = SiteGeneration::first(site);
             let position = *positions.entry(site).or_insert_with(|| {
                 self.sites.push(SiteWork {
                     site,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use parking_lot::Mutex;
-use ringtail_proto::SiteId;
+use ringtail_proto::SiteGeneration;
 use ringtail_raft::LogPosition;
 use ringtail_raft::spawn_blocking;
 
@@ -52,6 +52,8 @@ pub struct DutyReport {
     pub rests: usize,
     /// The floor was raised.
     pub has_raised_floor: bool,
+    /// Notes removed that nobody needs any more.
+    pub forgotten_notes: usize,
 }
 
 impl<M: SiteMachine> Duties<M> {
@@ -85,6 +87,9 @@ impl<M: SiteMachine> Duties<M> {
             report.has_raised_floor = true;
         }
         let _entrance = partition.enter().await?;
+        if report.has_raised_floor {
+            report.forgotten_notes = partition.forget_old_notes().await?;
+        }
         if !is_shutdown {
             report.roll_ups = self.roll_up().await;
         }
@@ -187,13 +192,17 @@ impl<M: SiteMachine> Duties<M> {
         pieces
     }
 
-    async fn roll_up_site(&self, site: SiteId, most: usize) -> Result<RolledUp, PartitionError> {
+    async fn roll_up_site(
+        &self,
+        site: SiteGeneration,
+        most: usize,
+    ) -> Result<RolledUp, PartitionError> {
         let partition = &self.partition;
         for pieces in 0..most {
             let begun = partition.ask(site, || BeginRollUp).await?;
             let (reader, revision) = begun.map_err(|error| partition.site_error(site, error))?;
             let machine = partition.machine.clone();
-            let work = move || guard("roll_up", || machine.roll_up(site, &reader));
+            let work = move || guard("roll_up", || machine.roll_up(site.site, &reader));
             let writes = match spawn_blocking(work).await {
                 Ok(result) => result.map_err(|error| partition.site_error(site, error))?,
                 Err(_) => return Err(PartitionError::Stopping(partition.group)),
@@ -260,7 +269,7 @@ impl<M: SiteMachine> Partition<M> {
     /// Writes a site that is dirty: one atomic batch, visible at once, durable with the next persist.
     pub(crate) async fn checkpoint_site(
         self: &Arc<Self>,
-        site: SiteId,
+        site: SiteGeneration,
     ) -> Result<Written, PartitionError> {
         let written = self.ask(site, || Checkpoint).await?;
         self.sites

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ringtail_proto::SiteId;
+use ringtail_proto::SiteGeneration;
 
 use crate::{PartitionOptions, site_gauge::Reading};
 
@@ -10,9 +10,9 @@ use crate::{PartitionOptions, site_gauge::Reading};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DutyPlan {
     /// Dirty sites to write, the most urgent first.
-    pub(crate) checkpoints: Vec<(SiteId, Reason)>,
+    pub(crate) checkpoints: Vec<(SiteGeneration, Reason)>,
     /// Sites to put to rest once they are clean, the longest unused first, with the time of their last use.
-    pub(crate) rests: Vec<(SiteId, u64)>,
+    pub(crate) rests: Vec<(SiteGeneration, u64)>,
 }
 
 /// Why a site is written now. The order is the order of urgency.
@@ -45,11 +45,11 @@ pub(crate) struct Moment {
 impl DutyPlan {
     /// A function of its arguments alone.
     pub(crate) fn compute(
-        readings: &[(SiteId, Reading)],
+        readings: &[(SiteGeneration, Reading)],
         moment: Moment,
         options: &PartitionOptions,
     ) -> Self {
-        let mut due: Vec<(Reason, u64, SiteId)> = readings
+        let mut due: Vec<(Reason, u64, SiteGeneration)> = readings
             .iter()
             .filter_map(|(site, reading)| {
                 let reason = due(reading, moment, options)?;
@@ -73,7 +73,7 @@ impl DutyPlan {
 
     /// Only what makes room: whoever waits for it must not wait for sites that stay.
     pub(crate) fn room(
-        readings: &[(SiteId, Reading)],
+        readings: &[(SiteGeneration, Reading)],
         moment: Moment,
         options: &PartitionOptions,
     ) -> Self {
@@ -86,8 +86,8 @@ impl DutyPlan {
     }
 
     /// Sites that make room are written first, whatever their age.
-    fn checkpoint_before_rest(&mut self, readings: &[(SiteId, Reading)]) {
-        let planned: hashbrown::HashSet<SiteId> =
+    fn checkpoint_before_rest(&mut self, readings: &[(SiteGeneration, Reading)]) {
+        let planned: hashbrown::HashSet<SiteGeneration> =
             self.checkpoints.iter().map(|(site, _)| *site).collect();
         for (site, _) in &self.rests {
             let reading = readings.binary_search_by_key(site, |(site, _)| *site);
@@ -133,11 +133,11 @@ const fn is_waiting(reading: &Reading, moment: Moment) -> bool {
 /// Clean sites that nobody has used for long; and when there are too many sites, the longest unused whatever they are,
 /// but for those that cannot be written now.
 fn rests(
-    readings: &[(SiteId, Reading)],
+    readings: &[(SiteGeneration, Reading)],
     moment: Moment,
     options: &PartitionOptions,
-) -> Vec<(SiteId, u64)> {
-    let mut by_use: Vec<(u64, SiteId, bool)> = readings
+) -> Vec<(SiteGeneration, u64)> {
+    let mut by_use: Vec<(u64, SiteGeneration, bool)> = readings
         .iter()
         .filter(|(_, reading)| reading.dirty_since.is_none() || !is_waiting(reading, moment))
         .map(|(site, reading)| {
@@ -186,7 +186,7 @@ impl fmt::Display for DutyPlan {
 
 #[cfg(test)]
 mod tests {
-    use ringtail_proto::LogIndex;
+    use ringtail_proto::{LogIndex, SiteId};
 
     use super::*;
 
@@ -224,8 +224,12 @@ mod tests {
         sites_max: 100,
     };
 
+    const fn site(number: u64) -> SiteGeneration {
+        SiteGeneration::first(SiteId(number))
+    }
+
     fn check(readings: &[Reading], moment: Moment, expect: &str) {
-        let readings: Vec<_> = (1..).map(SiteId).zip(readings.iter().copied()).collect();
+        let readings: Vec<_> = (1..).map(site).zip(readings.iter().copied()).collect();
         let plan = DutyPlan::compute(&readings, moment, &options());
         assert_eq!(plan.to_string(), expect);
     }
@@ -278,16 +282,20 @@ mod tests {
             ..DIRTY
         };
         let readings = [
-            (SiteId(1), dirty_at(3)),
-            (SiteId(2), dirty_at(1)),
-            (SiteId(3), dirty_at(2)),
+            (site(1), dirty_at(3)),
+            (site(2), dirty_at(1)),
+            (site(3), dirty_at(2)),
         ];
         let moment = Moment {
             now_ms: 60,
             ..MOMENT
         };
         let plan = DutyPlan::compute(&readings, moment, &options());
-        let sites: Vec<u64> = plan.checkpoints.iter().map(|(site, _)| site.0).collect();
+        let sites: Vec<u64> = plan
+            .checkpoints
+            .iter()
+            .map(|(site, _)| site.site.0)
+            .collect();
         assert_eq!(sites, [2, 3]);
         let shutdown = Moment {
             is_shutdown: true,

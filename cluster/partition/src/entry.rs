@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ringtail_proto::{
     GroupId, LogIndex, SiteId, UnixMillis,
-    stored::{EntryError, PartitionEntry, partition_entry::Body as EntryBody},
+    stored::{ArchiveChange, EntryError, PartitionEntry, partition_entry::Body as EntryBody},
 };
 use ringtail_raft::{Body, Committed};
 
-use crate::{ApplyAt, PartitionError, SiteChange};
+use crate::{ApplyAt, PartitionError, SiteChange, UnsealedEntry};
 
 /// An entry of the partition's log, decoded once and shared by the actors of its sites.
 #[derive(Debug)]
@@ -33,30 +33,31 @@ impl Entry {
         index: LogIndex,
         command: Bytes,
     ) -> Result<Option<Arc<Self>>, PartitionError> {
-        match PartitionEntry::from_log(command) {
-            Ok(PartitionEntry {
-                stamp_ms,
-                body: Some(body),
-            }) => Ok(Some(Arc::new(Self {
-                at: ApplyAt {
-                    index,
-                    stamp: UnixMillis(stamp_ms),
-                },
-                body,
-            }))),
-            Ok(PartitionEntry { body: None, .. }) => {
-                tracing::error!(%group, %index, "aggregate: skipped an entry that says nothing");
-                Ok(None)
-            }
-            Err(error @ EntryError::Newer { .. }) => Err(PartitionError::Entry {
-                group,
-                index,
-                message: error.to_string(),
-            }),
-            Err(error) => {
-                tracing::error!(%group, %index, %error, "aggregate: skipped a broken entry");
-                Ok(None)
-            }
+        let decoded = decode(group, index, command)?;
+        Ok(decoded.map(|(stamp, body)| {
+            let at = ApplyAt { index, stamp };
+            Arc::new(Self { at, body })
+        }))
+    }
+
+    /// True when sites are told something.
+    pub(crate) const fn says_something_to_sites(&self) -> bool {
+        matches!(self.body, EntryBody::Events(_) | EntryBody::Site(_))
+    }
+
+    /// The change of the archive that the entry is.
+    pub(crate) const fn archive_change(&self) -> Option<&ArchiveChange> {
+        match &self.body {
+            EntryBody::Archive(change) => Some(change),
+            EntryBody::Events(_) | EntryBody::Site(_) | EntryBody::Mirrored(_) => None,
+        }
+    }
+
+    /// Up to where the entry says that the mirror has everything.
+    pub(crate) const fn mirrored(&self) -> Option<LogIndex> {
+        match &self.body {
+            EntryBody::Mirrored(mirrored) => Some(LogIndex(mirrored.index)),
+            EntryBody::Events(_) | EntryBody::Site(_) | EntryBody::Archive(_) => None,
         }
     }
 
@@ -114,6 +115,11 @@ impl Slice {
         }
     }
 
+    /// Which of the entry's slices it is.
+    pub(crate) const fn position(&self) -> usize {
+        self.position
+    }
+
     pub(crate) fn is_command(&self) -> bool {
         matches!(self.entry.body, EntryBody::Site(_))
     }
@@ -143,4 +149,49 @@ pub(crate) fn slices_of(
         }
     }
     Ok(slices)
+}
+
+/// An entry for the archive; none for one that says nothing to sites.
+pub(crate) fn decode_body(
+    group: GroupId,
+    index: LogIndex,
+    command: Bytes,
+) -> Result<Option<UnsealedEntry>, PartitionError> {
+    let version = command.first().copied().unwrap_or_default();
+    let decoded = decode(group, index, command)?;
+    Ok(decoded.and_then(|(stamp, body)| match body {
+        EntryBody::Events(_) | EntryBody::Site(_) => Some(UnsealedEntry {
+            index,
+            version,
+            stamp,
+            body,
+        }),
+        EntryBody::Archive(_) | EntryBody::Mirrored(_) => None,
+    }))
+}
+
+fn decode(
+    group: GroupId,
+    index: LogIndex,
+    command: Bytes,
+) -> Result<Option<(UnixMillis, EntryBody)>, PartitionError> {
+    match PartitionEntry::from_log(command) {
+        Ok(PartitionEntry {
+            stamp_ms,
+            body: Some(body),
+        }) => Ok(Some((UnixMillis(stamp_ms), body))),
+        Ok(PartitionEntry { body: None, .. }) => {
+            tracing::error!(%group, %index, "aggregate: skipped an entry that says nothing");
+            Ok(None)
+        }
+        Err(error @ EntryError::Newer { .. }) => Err(PartitionError::Entry {
+            group,
+            index,
+            message: error.to_string(),
+        }),
+        Err(error) => {
+            tracing::error!(%group, %index, %error, "aggregate: skipped a broken entry");
+            Ok(None)
+        }
+    }
 }

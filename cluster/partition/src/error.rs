@@ -1,7 +1,7 @@
 //! What a partition could not do.
 
 use ringtail_checkpoint::StoreError;
-use ringtail_proto::{ErrorKind, GroupId, LogIndex, SiteId};
+use ringtail_proto::{ErrorKind, GroupId, LogIndex, SiteGeneration};
 use ringtail_raft::{MachineError, RaftError};
 
 use crate::SiteMachineError;
@@ -36,7 +36,7 @@ pub enum PartitionError {
         /// The last applied entry.
         applied: LogIndex,
         /// The site.
-        site: SiteId,
+        site: SiteGeneration,
         /// The last entry that the site's rows hold.
         index: LogIndex,
     },
@@ -63,7 +63,7 @@ pub enum PartitionError {
     #[error("site {site}: {error}")]
     Site {
         /// The site.
-        site: SiteId,
+        site: SiteGeneration,
         /// What happened.
         error: SiteError,
     },
@@ -84,6 +84,14 @@ pub enum PartitionError {
         /// The group.
         group: GroupId,
         /// What Raft said.
+        message: String,
+    },
+    /// The log does not give what the archive needs.
+    #[error("log of group {group} cannot be read for the archive: {message}")]
+    Log {
+        /// The group.
+        group: GroupId,
+        /// What was found.
         message: String,
     },
     /// An entry was written by a newer binary, so it cannot be applied here.
@@ -171,6 +179,7 @@ impl PartitionError {
             Self::Site { .. }
             | Self::FloorRow { .. }
             | Self::Entry { .. }
+            | Self::Log { .. }
             | Self::Gap { .. }
             | Self::Snapshot { .. } => ErrorKind::Internal,
         }

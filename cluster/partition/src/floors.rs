@@ -30,26 +30,54 @@ impl<M: SiteMachine> Partition<M> {
     /// one begins: the rows below the floor are on disk before the floor is written.
     pub(crate) async fn store_floor(&self) -> Result<Option<LogPosition>, PartitionError> {
         let _turn = self.floor_turn.lock().await;
-        let Some(floor) = self.highest_floor() else {
-            return Ok(None);
+        let (mut batch, manifest_index) = {
+            let mut batch = GroupBatch::new();
+            let manifest = &self.progress.lock().manifest;
+            manifest.write(&mut batch);
+            (batch, manifest.index())
         };
-        let position = floor.position;
-        let is_higher = self
-            .floor()
-            .is_none_or(|old| position.index > old.position.index);
-        if !is_higher {
+        let floor = self.next_floor();
+        if batch.is_empty() && floor.is_none() {
             return Ok(None);
         }
         self.persist().await?;
-        let mut batch = GroupBatch::new();
-        batch.put(&FloorRow::KEY, floor.encode());
+        if let Some(floor) = &floor {
+            batch.put(&FloorRow::KEY, floor.encode());
+        }
         self.rows().commit(batch)?;
         self.persist().await?;
+        self.progress.lock().manifest.note_written(manifest_index);
+        let Some(floor) = floor else {
+            return Ok(None);
+        };
+        let position = floor.position;
         self.set_floor(floor);
         metrics::counter!("ringtail_checkpoint_floors_total").increment(1);
         let group = self.group;
         tracing::debug!(%group, floor = %position, "checkpoint: the floor is raised");
         Ok(Some(position))
+    }
+
+    /// The floor that may be written now, if it is higher than the one on disk: below it the log goes, so it stays below
+    /// the first entry that the archive still needs.
+    fn next_floor(&self) -> Option<FloorRow> {
+        let highest = self.highest_floor()?;
+        let progress = self.progress.lock();
+        let is_archived = self.options.archives || progress.manifest.sealed().is_some();
+        let needed = progress.unsealed.first().filter(|_| is_archived);
+        let floor = match needed {
+            Some(needed) if needed <= highest.position.index => {
+                let index = LogIndex(needed.0.checked_sub(1)?);
+                FloorRow {
+                    position: progress.positions.at(index)?,
+                    stamp: highest.stamp,
+                    membership: progress.memberships.at(index),
+                }
+            }
+            _ => highest,
+        };
+        let written = progress.floor.as_ref().map(|floor| floor.position.index);
+        (Some(floor.position.index) > written).then_some(floor)
     }
 
     async fn persist(&self) -> Result<(), PartitionError> {

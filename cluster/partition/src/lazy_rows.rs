@@ -4,17 +4,17 @@ use std::{ops::ControlFlow, sync::OnceLock};
 
 use bytes::Bytes;
 use ringtail_checkpoint::{GroupStore, SiteReader};
-use ringtail_proto::{RowReadError, RowReader, SiteId, SiteRow};
+use ringtail_proto::{RowReadError, RowReader, SiteGeneration, SiteRow};
 
 /// A site's rows as of the first look. Most entries need no row, and a snapshot costs more than applying an event.
 pub(crate) struct LazyRows<'a> {
     rows: &'a dyn GroupStore,
-    site: SiteId,
+    site: SiteGeneration,
     reader: OnceLock<SiteReader>,
 }
 
 impl<'a> LazyRows<'a> {
-    pub(crate) const fn new(rows: &'a dyn GroupStore, site: SiteId) -> Self {
+    pub(crate) const fn new(rows: &'a dyn GroupStore, site: SiteGeneration) -> Self {
         Self {
             rows,
             site,

@@ -36,8 +36,20 @@ pub struct PartitionOptions {
     pub snapshot_value_bytes_max: u64,
     /// Bytes of log that the rebuild of a site reads at a time, but at least one entry. Default 8 MiB.
     pub rebuild_bytes_max: u64,
+    /// Somebody archives the log: it is given up only below the first entry that the archive needs. A group whose archive
+    /// has begun keeps to that in any case. Default no.
+    pub archives: bool,
+    /// Somebody mirrors the rows to a store elsewhere. Default no.
+    pub mirrors: bool,
     /// Questions that wait for the sites of one partition; one more is refused. Default 4,096.
     pub questions_max: usize,
+}
+
+impl PartitionOptions {
+    /// Whether batches note which rows they change.
+    pub(crate) const fn notes_changes(&self) -> bool {
+        self.archives || self.mirrors
+    }
 }
 
 impl Default for PartitionOptions {
@@ -58,6 +70,8 @@ impl Default for PartitionOptions {
             snapshot_bytes_per_second_max: 32 << 20,
             snapshot_value_bytes_max: ringtail_checkpoint::VALUE_BYTES_MAX,
             rebuild_bytes_max: 8 << 20,
+            archives: false,
+            mirrors: false,
             questions_max: 4_096,
         }
     }

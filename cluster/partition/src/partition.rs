@@ -7,15 +7,15 @@ use std::sync::{
 
 use parking_lot::{Mutex, RwLock};
 use ringtail_checkpoint::{CheckpointStore, GroupStore, StoreError};
-use ringtail_proto::{GroupId, SiteId, UnixMillis};
+use ringtail_proto::{GroupId, SiteGeneration, UnixMillis};
 use ringtail_raft::LogPosition;
 use ringtail_raft::spawn_blocking;
 use tokio::sync::{RwLock as Gate, RwLockReadGuard as Entrance};
 
 use crate::{
     Clock, LogSource, PartitionError, PartitionOptions, SiteError, SiteMachine, Spawner,
-    floor_row::FloorRow, node_state::NodeState, progress::Progress, roll_ups::RollUps,
-    sites::Sites,
+    floor_row::FloorRow, manifest::Manifest, node_state::NodeState, progress::Progress,
+    roll_ups::RollUps, sites::Sites,
 };
 
 /// What one partition's actors, machine and duties share.
@@ -80,10 +80,7 @@ impl<M: SiteMachine> Partition<M> {
         node: Arc<NodeState>,
     ) -> Result<Arc<Self>, PartitionError> {
         let rows = seams.store.group(group)?;
-        let floor = match rows.snapshot().get(&FloorRow::KEY)? {
-            Some(bytes) => Some(FloorRow::decode(group, bytes)?),
-            None => None,
-        };
+        let progress = read_progress(group, &*rows)?;
         Ok(Arc::new(Self {
             group,
             machine,
@@ -98,7 +95,7 @@ impl<M: SiteMachine> Partition<M> {
             floor_turn: tokio::sync::Mutex::default(),
             rows: RwLock::new(rows),
             revisions: AtomicU64::new(0),
-            progress: Mutex::new(Progress::at(floor)),
+            progress: Mutex::new(progress),
             received_bytes: Mutex::default(),
         }))
     }
@@ -146,13 +143,19 @@ impl<M: SiteMachine> Partition<M> {
                 applied.map_or_else(String::new, |position| position.to_string())
             )));
         }
-        let switched = spawn_blocking(switch).await;
-        let rows = switched.map_err(|_| PartitionError::Stopping(self.group))??;
+        let group = self.group;
+        let switched = spawn_blocking(move || {
+            let rows = switch()?;
+            let progress = read_progress(group, &*rows)?;
+            Ok::<_, PartitionError>((rows, progress))
+        });
+        let switched = switched.await;
+        let (rows, switched) = switched.map_err(|_| PartitionError::Stopping(group))??;
         *self.rows.write() = rows;
         let mut progress = self.progress.lock();
         *progress = Progress {
             failure: progress.failure.take(),
-            ..Progress::at(Some(floor))
+            ..switched
         };
         drop(progress);
         self.sites.clear();
@@ -246,7 +249,7 @@ impl<M: SiteMachine> Partition<M> {
 
     pub(crate) fn site_error(
         &self,
-        site: SiteId,
+        site: SiteGeneration,
         error: impl Into<crate::SiteError>,
     ) -> PartitionError {
         PartitionError::Site {
@@ -254,4 +257,12 @@ impl<M: SiteMachine> Partition<M> {
             error: error.into(),
         }
     }
+}
+
+fn read_progress(group: GroupId, rows: &dyn GroupStore) -> Result<Progress, PartitionError> {
+    let snapshot = rows.snapshot();
+    let floor = snapshot.get(&FloorRow::KEY)?;
+    let floor = floor.map(|bytes| FloorRow::decode(group, bytes));
+    let manifest = Manifest::load(group, &*snapshot)?;
+    Ok(Progress::at(floor.transpose()?, manifest))
 }

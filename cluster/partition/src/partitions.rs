@@ -8,7 +8,7 @@ use futures::{
     stream,
 };
 use parking_lot::RwLock;
-use ringtail_proto::{GroupId, SiteId, UnixMillis};
+use ringtail_proto::{GroupId, SiteGeneration, SiteId, UnixMillis};
 use ringtail_raft::spawn_blocking;
 use ringtail_raft::{Group, RaftNode};
 use ringtail_ring::SlotTable;
@@ -125,6 +125,7 @@ impl<M: SiteMachine> Partitions<M> {
     /// [`PartitionError::Overloaded`] when too many questions wait; others when the site cannot be loaded.
     pub async fn view(&self, site: SiteId) -> Result<ViewAt<M>, PartitionError> {
         let replica = self.of(site)?;
+        let site = SiteGeneration::first(site);
         let partition = &replica.partition;
         let _permit = replica.permit()?;
         let _entrance = partition.enter().await?;
@@ -141,7 +142,10 @@ impl<M: SiteMachine> Partitions<M> {
     pub async fn checkpoint_site(&self, site: SiteId) -> Result<Written, PartitionError> {
         let replica = self.of(site)?;
         let _entrance = replica.partition.enter().await?;
-        replica.partition.checkpoint_site(site).await
+        replica
+            .partition
+            .checkpoint_site(SiteGeneration::first(site))
+            .await
     }
 
     /// The canonical hash of a site's state.
@@ -150,6 +154,7 @@ impl<M: SiteMachine> Partitions<M> {
     /// When the site cannot be loaded.
     pub async fn state_hash(&self, site: SiteId) -> Result<[u8; 32], PartitionError> {
         let replica = self.of(site)?;
+        let site = SiteGeneration::first(site);
         let partition = &replica.partition;
         let _entrance = partition.enter().await?;
         partition.check_whole()?;

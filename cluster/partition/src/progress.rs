@@ -3,12 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use ringtail_proto::{LogIndex, UnixMillis};
+use ringtail_proto::{LogIndex, UnixMillis, stored::ArchiveChange};
 use ringtail_raft::{Committed, LogPosition};
 
 use crate::{
-    PartitionError, SiteMachine, floor_row::FloorRow, memberships::Memberships,
-    partition::Partition, positions::Positions,
+    PartitionError, SiteMachine, floor_row::FloorRow, manifest::Manifest, memberships::Memberships,
+    partition::Partition, positions::Positions, unsealed::Unsealed,
 };
 
 /// How far the partition is.
@@ -19,6 +19,12 @@ pub(crate) struct Progress {
     pub(crate) memberships: Memberships,
     pub(crate) positions: Positions,
     pub(crate) floor: Option<FloorRow>,
+    /// What the archive holds.
+    pub(crate) manifest: Manifest,
+    /// What it still needs.
+    pub(crate) unsealed: Unsealed,
+    /// All changes of rows by entries up to here are in the mirror.
+    pub(crate) mirrored: Option<LogIndex>,
     /// Set when apply failed: nothing is applied after it.
     pub(crate) failure: Option<String>,
     /// The partition leaves this node.
@@ -27,8 +33,11 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// What the rows hold, and nothing else.
-    pub(crate) fn at(floor: Option<FloorRow>) -> Self {
-        let mut progress = Self::default();
+    pub(crate) fn at(floor: Option<FloorRow>, manifest: Manifest) -> Self {
+        let mut progress = Self {
+            manifest,
+            ..Self::default()
+        };
         if let Some(floor) = floor {
             let position = floor.position;
             progress.applied = Some(position);
@@ -49,6 +58,11 @@ pub(crate) struct Step {
     pub(crate) positions: Vec<LogPosition>,
     pub(crate) stamp: UnixMillis,
     pub(crate) memberships: Vec<(LogIndex, Bytes)>,
+    /// Entries that say something to sites.
+    pub(crate) site_entries: Vec<LogIndex>,
+    pub(crate) mirrored: Option<LogIndex>,
+    /// Changes of the archive, each with its position and the place of its answer among the replies.
+    pub(crate) archive: Vec<(LogPosition, Box<ArchiveChange>, usize)>,
     pub(crate) log_bytes: u64,
     pub(crate) events: u64,
 }
@@ -76,8 +90,9 @@ impl<M: SiteMachine> Partition<M> {
         Ok(())
     }
 
-    /// All sites have answered: the partition is now here.
-    pub(crate) fn advance(&self, step: Step) {
+    /// All sites have answered: the partition is now here. Changes of the archive are answered by their places among
+    /// the replies: true for those that hold.
+    pub(crate) fn advance(&self, step: Step) -> Vec<(usize, bool)> {
         let mut progress = self.progress.lock();
         for position in step.positions {
             progress.positions.record(position);
@@ -86,6 +101,19 @@ impl<M: SiteMachine> Partition<M> {
         progress.stamp = progress.stamp.max(step.stamp);
         for (index, membership) in step.memberships {
             progress.memberships.record(index, membership);
+        }
+        for index in step.site_entries {
+            progress.unsealed.record(index);
+        }
+        progress.mirrored = progress.mirrored.max(step.mirrored);
+        let mut answers = Vec::with_capacity(step.archive.len());
+        for (position, change, reply) in step.archive {
+            let holds = progress.manifest.apply(position, &change);
+            if let Some(sealed) = progress.manifest.sealed().filter(|_| holds) {
+                let index = sealed.position.index;
+                progress.unsealed.forget_through(index);
+            }
+            answers.push((reply, holds));
         }
         drop(progress);
         self.counters
@@ -97,5 +125,6 @@ impl<M: SiteMachine> Partition<M> {
         self.seams
             .node_log_bytes
             .fetch_add(step.log_bytes, Ordering::Relaxed);
+        answers
     }
 }

@@ -12,13 +12,14 @@ use std::{
 use actix::{
     Actor, ActorContext as _, Context, Handler, WrapFuture as _, fut::ActorFutureExt as _,
 };
-use ringtail_checkpoint::{GroupBatch, GroupStore, SiteReader};
-use ringtail_proto::{GroupId, LogIndex, RowWrite, SiteId, SiteRow};
+use ringtail_checkpoint::{GroupBatch, GroupKey, GroupStore, SiteReader};
+use ringtail_proto::{GroupId, LogIndex, RowWrite, SiteGeneration, SiteRow};
 
 use crate::{
     LogSource, SiteError, SiteMachine,
     entry::{Slice, slices_of},
     lazy_rows::LazyRows,
+    notes::{Note, PendingVerdicts},
     partition::Partition,
     site_gauge::SiteGauge,
 };
@@ -33,7 +34,7 @@ const REBUILD_ENTRIES_MAX: u64 = 256;
 
 /// One site. The state is loaded by the first message and lives until the site is put to rest.
 pub(crate) struct SiteActor<M: SiteMachine> {
-    site: SiteId,
+    site: SiteGeneration,
     partition: Arc<Partition<M>>,
     /// The group's rows when the actor was made. Should they be replaced while it still has something to do, the store
     /// takes nothing from it any more.
@@ -44,6 +45,8 @@ pub(crate) struct SiteActor<M: SiteMachine> {
     state: Option<Box<M::State>>,
     /// Entries since the last checkpoint that cannot be applied.
     poisoned: BTreeSet<LogIndex>,
+    /// Verdicts since the last checkpoint that its note will tell.
+    verdicts: PendingVerdicts,
     /// Another one after each batch that changed the site's rows: background work based on older rows is not written,
     /// not even when an actor that began it has been replaced meanwhile.
     revision: u64,
@@ -54,7 +57,11 @@ impl<M: SiteMachine> Actor for SiteActor<M> {
 }
 
 impl<M: SiteMachine> SiteActor<M> {
-    pub(crate) fn new(site: SiteId, partition: Arc<Partition<M>>, gauge: Arc<SiteGauge>) -> Self {
+    pub(crate) fn new(
+        site: SiteGeneration,
+        partition: Arc<Partition<M>>,
+        gauge: Arc<SiteGauge>,
+    ) -> Self {
         Self {
             site,
             revision: partition.next_revision(),
@@ -63,6 +70,7 @@ impl<M: SiteMachine> SiteActor<M> {
             gauge,
             state: None,
             poisoned: BTreeSet::new(),
+            verdicts: PendingVerdicts::default(),
         }
     }
 
@@ -158,7 +166,11 @@ impl<M: SiteMachine> SiteActor<M> {
         written.has_pages = writes
             .iter()
             .any(|write| matches!(write.row, SiteRow::Page(..)));
-        match self.commit(writes) {
+        let note = self.verdicts.to_note();
+        let machine = &self.partition.machine;
+        let index = self.state.as_ref().map(|state| machine.applied(state));
+        let row = Note::checkpoint_row(index.unwrap_or_default());
+        match self.commit(note, row, writes) {
             Ok(value_bytes) => written.value_bytes = value_bytes,
             Err(error) => {
                 self.state = None;
@@ -166,6 +178,7 @@ impl<M: SiteMachine> SiteActor<M> {
             }
         }
         self.poisoned.clear();
+        self.verdicts.clear();
         self.report();
         self.partition
             .counters
@@ -174,8 +187,18 @@ impl<M: SiteMachine> SiteActor<M> {
         Ok(written)
     }
 
-    fn commit(&mut self, writes: Vec<RowWrite>) -> Result<u64, SiteError> {
+    /// Writes rows and the note that tells of them.
+    fn commit(
+        &mut self,
+        mut note: Note,
+        note_row: SiteRow,
+        writes: Vec<RowWrite>,
+    ) -> Result<u64, SiteError> {
         let mut batch = GroupBatch::new();
+        if self.partition.options.notes_changes() {
+            note.note_changes(self.site, &writes);
+        }
+        note.write(self.site, note_row, &mut batch);
         for write in writes {
             batch.write(self.site, write);
         }
@@ -189,6 +212,12 @@ impl<M: SiteMachine> SiteActor<M> {
         Ok(value_bytes)
     }
 
+    /// The note that a row holds already; an empty one when there is none.
+    fn note_of(&self, row: SiteRow) -> Result<Note, SiteError> {
+        let value = self.rows.snapshot().get(&GroupKey::Site(self.site, row))?;
+        Ok(value.map_or(Ok(Note::default()), |value| Note::decode(&value))?)
+    }
+
     fn reader(&self) -> SiteReader {
         SiteReader::new(self.rows.snapshot(), self.site)
     }
@@ -199,7 +228,7 @@ impl<M: SiteMachine> SiteActor<M> {
 async fn read_slices(
     log: Arc<dyn LogSource>,
     group: GroupId,
-    site: SiteId,
+    site: SiteGeneration,
     (from, to): (LogIndex, LogIndex),
     bytes_max: u64,
 ) -> Result<Vec<Slice>, String> {
@@ -214,7 +243,7 @@ async fn read_slices(
             return Err(format!("entries {next}..={last} are not all there"));
         }
         next = LogIndex(next.0 + entries.len() as u64);
-        slices.extend(slices_of(group, site, entries).map_err(|error| error.to_string())?);
+        slices.extend(slices_of(group, site.site, entries).map_err(|error| error.to_string())?);
     }
     Ok(slices)
 }
@@ -279,7 +308,11 @@ impl<M: SiteMachine> Handler<FinishRollUp> for SiteActor<M> {
         if message.revision != self.revision {
             return Answer::Ready(Ok(false));
         }
-        Answer::Ready(self.commit(message.writes).map(|_| true))
+        let row = Note::roll_up_row(self.gauge.applied());
+        let written = self
+            .note_of(row)
+            .and_then(|note| self.commit(note, row, message.writes));
+        Answer::Ready(written.map(|_| true))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, collections::BTreeSet, ops::ControlFlow, sync::Arc};
 
 use ringtail_checkpoint::{GroupKey, StoreError};
-use ringtail_proto::{LogIndex, SiteId, SiteRow};
+use ringtail_proto::{LogIndex, SiteGeneration, SiteRow};
 use ringtail_raft::spawn_blocking;
 
 use crate::{
@@ -18,7 +18,7 @@ pub struct SiteHashes {
     /// The last entry that every hash includes.
     pub index: LogIndex,
     /// All sites that have rows or state.
-    pub sites: BTreeMap<SiteId, [u8; 32]>,
+    pub sites: BTreeMap<SiteGeneration, [u8; 32]>,
 }
 
 impl<M: SiteMachine> Partition<M> {
@@ -57,12 +57,12 @@ impl<M: SiteMachine> Partition<M> {
         Ok(hashes)
     }
 
-    async fn all_sites(&self) -> Result<BTreeSet<SiteId>, PartitionError> {
+    async fn all_sites(&self) -> Result<BTreeSet<SiteGeneration>, PartitionError> {
         let rows = self.rows();
         let stored = spawn_blocking(move || {
             let mut sites = BTreeSet::new();
-            let first = GroupKey::Site(SiteId(u64::MIN), SiteRow::Site);
-            let last = GroupKey::Site(SiteId(u64::MAX), SiteRow::Site);
+            let first = GroupKey::Site(SiteGeneration::MIN, SiteRow::Site);
+            let last = GroupKey::Site(SiteGeneration::MAX, SiteRow::Site);
             let visit = &mut |key, _| {
                 if let GroupKey::Site(site, _) = key {
                     sites.insert(site);
@@ -78,7 +78,7 @@ impl<M: SiteMachine> Partition<M> {
         Ok(sites)
     }
 
-    async fn let_go(&self, site: SiteId) {
+    async fn let_go(&self, site: SiteGeneration) {
         let Some(address) = self.active_address(site) else {
             return;
         };

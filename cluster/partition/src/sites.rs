@@ -6,7 +6,7 @@ use actix::{Actor, Addr, Context, Handler, MailboxError, Message, dev::channel};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use ringtail_checkpoint::StoreError;
-use ringtail_proto::{LogIndex, SiteId};
+use ringtail_proto::{LogIndex, SiteGeneration};
 
 use crate::{
     PartitionError, SiteError, SiteMachine,
@@ -20,7 +20,7 @@ const REPLACEMENTS_MAX: usize = 8;
 
 /// The sites with an actor.
 pub(crate) struct Sites<M: SiteMachine> {
-    active: Mutex<HashMap<SiteId, ActiveSite<M>>>,
+    active: Mutex<HashMap<SiteGeneration, ActiveSite<M>>>,
 }
 
 struct ActiveSite<M: SiteMachine> {
@@ -42,7 +42,7 @@ impl<M: SiteMachine> Sites<M> {
     }
 
     /// All gauges, by site.
-    pub(crate) fn readings(&self) -> Vec<(SiteId, Reading)> {
+    pub(crate) fn readings(&self) -> Vec<(SiteGeneration, Reading)> {
         let active = self.active.lock();
         let mut readings: Vec<_> = active
             .iter()
@@ -63,7 +63,7 @@ impl<M: SiteMachine> Sites<M> {
     /// Notes on a site's gauge how its checkpoint went.
     pub(crate) fn note_checkpoint(
         &self,
-        site: SiteId,
+        site: SiteGeneration,
         written: Result<&Written, &SiteError>,
         now_ms: u64,
     ) {
@@ -80,7 +80,7 @@ impl<M: SiteMachine> Sites<M> {
     }
 
     /// Forgets a site whose actor has ended, unless another one runs by now.
-    pub(crate) fn forget(&self, site: SiteId, ended: &Addr<SiteActor<M>>) {
+    pub(crate) fn forget(&self, site: SiteGeneration, ended: &Addr<SiteActor<M>>) {
         let mut active = self.active.lock();
         if active
             .get(&site)
@@ -100,7 +100,7 @@ impl<M: SiteMachine> Partition<M> {
     /// The addresses of sites, in their order; those that have no actor get one.
     pub(crate) fn addresses(
         self: &Arc<Self>,
-        sites: impl Iterator<Item = SiteId>,
+        sites: impl Iterator<Item = SiteGeneration>,
     ) -> Vec<Addr<SiteActor<M>>> {
         let mut active = self.sites.active.lock();
         sites
@@ -118,7 +118,7 @@ impl<M: SiteMachine> Partition<M> {
     }
 
     /// The address of a site that has an actor.
-    pub(crate) fn active_address(&self, site: SiteId) -> Option<Addr<SiteActor<M>>> {
+    pub(crate) fn active_address(&self, site: SiteGeneration) -> Option<Addr<SiteActor<M>>> {
         let active = self.sites.active.lock();
         active.get(&site).map(|entry| entry.address.clone())
     }
@@ -126,7 +126,7 @@ impl<M: SiteMachine> Partition<M> {
     /// Asks a site, starting its actor if need be.
     pub(crate) async fn ask<Q>(
         self: &Arc<Self>,
-        site: SiteId,
+        site: SiteGeneration,
         mut question: impl FnMut() -> Q,
     ) -> Result<Q::Result, PartitionError>
     where
@@ -151,7 +151,11 @@ impl<M: SiteMachine> Partition<M> {
     }
 
     /// The site's actor after this one has ended. The gauge stays: it knows what the actor had applied.
-    fn replace(self: &Arc<Self>, site: SiteId, ended: &Addr<SiteActor<M>>) -> Addr<SiteActor<M>> {
+    fn replace(
+        self: &Arc<Self>,
+        site: SiteGeneration,
+        ended: &Addr<SiteActor<M>>,
+    ) -> Addr<SiteActor<M>> {
         let mut active = self.sites.active.lock();
         let entry = active.entry(site).or_insert_with(|| ActiveSite {
             address: ended.clone(),
@@ -163,7 +167,7 @@ impl<M: SiteMachine> Partition<M> {
         entry.address.clone()
     }
 
-    fn start(self: &Arc<Self>, site: SiteId, gauge: Arc<SiteGauge>) -> Addr<SiteActor<M>> {
+    fn start(self: &Arc<Self>, site: SiteGeneration, gauge: Arc<SiteGauge>) -> Addr<SiteActor<M>> {
         let (sender, receiver) = channel::channel(self.options.mailbox_messages_max);
         let actor = SiteActor::new(site, self.clone(), gauge);
         let lane = self.group.0 as usize;

@@ -107,7 +107,7 @@ impl<M: SiteMachine> StoreSink<M> {
         let decoded = GroupKey::decode(&key).map_err(|error| self.refuse(error.to_string()))?;
         match decoded {
             GroupKey::Site(site, _) => {
-                let owner = self.partition.node.slots.group_of(site);
+                let owner = self.partition.node.slots.group_of(site.site);
                 if owner != self.partition.group {
                     let message = format!("it has a row of site {site}, which is in group {owner}");
                     return Err(self.refuse(message));

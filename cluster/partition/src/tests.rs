@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod adding_machine;
+mod archive;
 mod bad_snapshots;
 mod crashes;
 mod duties;

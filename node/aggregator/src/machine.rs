@@ -84,14 +84,7 @@ impl SiteMachine for Aggregator {
         let Some(hot_from) = outline.hot_from else {
             return Ok(Vec::new());
         };
-        roll_up(
-            rows,
-            outline.generation,
-            &outline.zone,
-            hot_from,
-            ROLL_UP_DAYS_MAX,
-        )
-        .map_err(|error| match error {
+        roll_up(rows, &outline.zone, hot_from, ROLL_UP_DAYS_MAX).map_err(|error| match error {
             RollUpError::Read(error) => SiteMachineError::Read(error),
             RollUpError::Page { .. } => SiteMachineError::Damaged {
                 message: error.to_string(),

@@ -8,8 +8,9 @@ use ringtail_aggregator::Aggregator;
 use ringtail_checkpoint::{CheckpointStore, GroupBatch, GroupStore, MemoryStore, SiteReader};
 use ringtail_partition::{ApplyAt, SiteChange, SiteMachine, SiteMachineError};
 use ringtail_proto::{
-    Acquisition, Client, DropReason, Event, EventFlags, EventId, Generation, GroupId, HourStart,
-    LogIndex, Place, RowReader, RowWrite, SiteId, SiteRow, Text, UnixMillis, Verdict, VisitorId,
+    Acquisition, Client, DropReason, Event, EventFlags, EventId, GroupId, HourStart, LogIndex,
+    Place, RowReader, RowWrite, SiteGeneration, SiteId, SiteRow, Text, UnixMillis, Verdict,
+    VisitorId,
     stored::{BatchWriter, EventBatch, SiteCommand, SiteSettings, site_command::Change},
 };
 
@@ -25,13 +26,13 @@ impl Store {
     }
 
     fn reader(&self) -> SiteReader {
-        SiteReader::new(self.0.snapshot(), SITE)
+        SiteReader::new(self.0.snapshot(), SiteGeneration::first(SITE))
     }
 
     fn write(&self, writes: Vec<RowWrite>) {
         let mut batch = GroupBatch::new();
         for write in writes {
-            batch.write(SITE, write);
+            batch.write(SiteGeneration::first(SITE), write);
         }
         self.0.commit(batch).unwrap();
     }
@@ -185,7 +186,7 @@ fn days_that_left_the_hot_window_are_rolled_up_until_nothing_is_due() {
         }
         store.write(writes);
     }
-    let total = |day: i64| SiteRow::DayPage(Generation(0), HourStart(START + day * 24 * HOUR), 0);
+    let total = |day: i64| SiteRow::DayPage(HourStart(START + day * 24 * HOUR), 0);
     assert_eq!(store.count(total(0), total(0)), 1);
     assert_eq!(store.count(total(1), total(1)), 1);
     assert_eq!(store.count(total(2), total(2)), 0, "the last day is hot");
@@ -196,7 +197,7 @@ fn a_damaged_site_row_is_an_error_and_no_panic() {
     let store = Store::new();
     store.write(vec![RowWrite {
         row: SiteRow::Site,
-        value: Some(vec![1, 2, 3].into()),
+        value: Some(vec![2, 2, 3].into()),
     }]);
     let error = Aggregator.load(SITE, &store.reader()).unwrap_err();
     assert!(matches!(error, SiteMachineError::Damaged { .. }), "{error}");

@@ -124,8 +124,7 @@ impl Cells<'_> {
         dimension: Dimension,
         parts: &mut Vec<Part>,
     ) -> Result<(), QueryError> {
-        let generation = self.source.generation();
-        let row = |dimension: Dimension| SiteRow::MonthPage(generation, start, dimension.code());
+        let row = |dimension: Dimension| SiteRow::MonthPage(start, dimension.code());
         if self.add_stored(row, dimension, parts)? {
             return Ok(());
         }
@@ -150,8 +149,7 @@ impl Cells<'_> {
         dimension: Dimension,
         parts: &mut Vec<Part>,
     ) -> Result<(), QueryError> {
-        let generation = self.source.generation();
-        let row = |dimension: Dimension| SiteRow::DayPage(generation, start, dimension.code());
+        let row = |dimension: Dimension| SiteRow::DayPage(start, dimension.code());
         if self.add_stored(row, dimension, parts)? {
             return Ok(());
         }
@@ -185,10 +183,9 @@ impl Cells<'_> {
         to: HourStart,
         parts: &mut Vec<Part>,
     ) -> Result<(), QueryError> {
-        let generation = self.source.generation();
         self.rows.range(
-            SiteRow::Page(generation, from),
-            SiteRow::Page(generation, HourStart(to.0 - 1)),
+            SiteRow::Page(from),
+            SiteRow::Page(HourStart(to.0 - 1)),
             &mut |row, value| {
                 parts.push(Part::Page { row, value });
                 ControlFlow::Continue(())

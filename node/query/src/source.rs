@@ -3,7 +3,7 @@
 use ringtail_analytics::{
     CellTable, Dimension, Minute, RecentCell, RecentTable, SiteView, Zone, fold_dimension,
 };
-use ringtail_proto::{Generation, HourStart, LogIndex, RowReader, SiteId, Text, UnixMillis};
+use ringtail_proto::{HourStart, LogIndex, RowReader, SiteId, Text, UnixMillis};
 
 use crate::error::QueryError;
 
@@ -13,8 +13,6 @@ pub trait SiteSource {
     fn incomplete_since(&self) -> Option<LogIndex>;
     /// Late events that no page shows yet.
     fn pending_late(&self) -> u64;
-    /// The generation whose pages to read.
-    fn generation(&self) -> Generation;
     /// The site's zone as the log knows it: pages are keyed by its days and months.
     fn zone(&self) -> &Zone;
     /// The IANA name of that zone; none when the log holds no settings of the site yet.
@@ -77,10 +75,6 @@ impl SiteSource for SiteView {
 
     fn pending_late(&self) -> u64 {
         Self::pending_late(self) as u64
-    }
-
-    fn generation(&self) -> Generation {
-        Self::generation(self)
     }
 
     fn zone(&self) -> &Zone {

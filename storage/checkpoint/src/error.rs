@@ -40,6 +40,16 @@ pub enum StoreError {
         /// The newest format that this binary knows.
         known: u32,
     },
+    /// The directory was written before the first release that keeps its formats.
+    #[error("store in {path} has format {found}, this binary reads none older than {known}")]
+    Older {
+        /// The store's directory.
+        path: PathBuf,
+        /// The format found.
+        found: u32,
+        /// The oldest format that this binary knows.
+        known: u32,
+    },
     /// The directory holds something, but no store of ours.
     #[error("{path} is not a checkpoint store: {message}")]
     NotAStore {
@@ -100,6 +110,7 @@ impl StoreError {
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Poisoned { .. } => ErrorKind::Unavailable,
             Self::Newer { .. }
+            | Self::Older { .. }
             | Self::NotAStore { .. }
             | Self::Corrupt { .. }
             | Self::Io { .. } => ErrorKind::Internal,

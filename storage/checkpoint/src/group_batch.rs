@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ringtail_proto::{RowWrite, SiteId};
+use ringtail_proto::{RowWrite, SiteGeneration};
 
 use crate::{GROUP_NAME_BYTES_MAX, GroupKey, StoreError, VALUE_BYTES_MAX};
 
@@ -31,7 +31,7 @@ impl GroupBatch {
     }
 
     /// Takes a change of one of a site's rows.
-    pub fn write(&mut self, site: SiteId, write: RowWrite) {
+    pub fn write(&mut self, site: SiteGeneration, write: RowWrite) {
         let key = GroupKey::Site(site, write.row);
         match write.value {
             Some(value) => self.put(&key, value),

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use ringtail_proto::{Generation, HourStart, LogIndex, SiteId, SiteRow};
+use ringtail_proto::{Generation, HourStart, LogIndex, SiteGeneration, SiteId, SiteRow};
 
 use crate::StoreError;
 
@@ -22,15 +22,16 @@ const DAY_PAGE: u8 = 6;
 const MONTH_PAGE: u8 = 7;
 const IDS: u8 = 8;
 const ID_FILTER: u8 = 9;
+const NOTES: u8 = 10;
 
-/// Name of one row of a group. Rows sort by kind, then site, then the rest: so the site rows of all sites of a group
-/// lie side by side, and so do all pages of one site.
+/// Name of one row of a group. Rows sort by kind, then site and generation, then the rest: so the site rows of all
+/// sites of a group lie side by side, and so do all pages of one generation of a site.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum GroupKey {
     /// A row of the group itself, by a short name that its owner chose.
     Group(Bytes),
-    /// A row of a site.
-    Site(SiteId, SiteRow),
+    /// A row of one generation of a site.
+    Site(SiteGeneration, SiteRow),
 }
 
 impl GroupKey {
@@ -48,7 +49,8 @@ impl GroupKey {
         match self {
             Self::Group(name) => bytes.put_slice(name),
             Self::Site(site, row) => {
-                bytes.put_u64(site.0);
+                bytes.put_u64(site.site.0);
+                bytes.put_u32(site.generation.0);
                 put_row(&mut bytes, *row);
             }
         }
@@ -109,40 +111,36 @@ pub(crate) const fn kind_of(row: SiteRow) -> u8 {
         SiteRow::MonthPage(..) => MONTH_PAGE,
         SiteRow::Ids(..) => IDS,
         SiteRow::IdFilter(..) => ID_FILTER,
+        SiteRow::Notes(..) => NOTES,
     }
 }
 
 /// The first and the last row that a kind can have; none for a kind that sites do not have.
 pub(crate) const fn bounds_of(kind: u8) -> Option<(SiteRow, SiteRow)> {
-    const FIRST: (Generation, HourStart) = (Generation(0), HourStart(i64::MIN));
-    const LAST: (Generation, HourStart) = (Generation(u32::MAX), HourStart(i64::MAX));
+    const FIRST: HourStart = HourStart(i64::MIN);
+    const LAST: HourStart = HourStart(i64::MAX);
     match kind {
         SITE => Some((SiteRow::Site, SiteRow::Site)),
-        HOT => Some((
-            SiteRow::Hot(FIRST.0, u8::MIN),
-            SiteRow::Hot(LAST.0, u8::MAX),
-        )),
-        ROWS => Some((
-            SiteRow::Rows(FIRST.0, FIRST.1),
-            SiteRow::Rows(LAST.0, LAST.1),
-        )),
-        PAGE => Some((
-            SiteRow::Page(FIRST.0, FIRST.1),
-            SiteRow::Page(LAST.0, LAST.1),
-        )),
+        HOT => Some((SiteRow::Hot(u8::MIN), SiteRow::Hot(u8::MAX))),
+        ROWS => Some((SiteRow::Rows(FIRST), SiteRow::Rows(LAST))),
+        PAGE => Some((SiteRow::Page(FIRST), SiteRow::Page(LAST))),
         DAY_PAGE => Some((
-            SiteRow::DayPage(FIRST.0, FIRST.1, u32::MIN),
-            SiteRow::DayPage(LAST.0, LAST.1, u32::MAX),
+            SiteRow::DayPage(FIRST, u32::MIN),
+            SiteRow::DayPage(LAST, u32::MAX),
         )),
         MONTH_PAGE => Some((
-            SiteRow::MonthPage(FIRST.0, FIRST.1, u32::MIN),
-            SiteRow::MonthPage(LAST.0, LAST.1, u32::MAX),
+            SiteRow::MonthPage(FIRST, u32::MIN),
+            SiteRow::MonthPage(LAST, u32::MAX),
         )),
         IDS => Some((
-            SiteRow::Ids(FIRST.1, LogIndex(u64::MIN)),
-            SiteRow::Ids(LAST.1, LogIndex(u64::MAX)),
+            SiteRow::Ids(FIRST, LogIndex(u64::MIN)),
+            SiteRow::Ids(LAST, LogIndex(u64::MAX)),
         )),
-        ID_FILTER => Some((SiteRow::IdFilter(FIRST.1), SiteRow::IdFilter(LAST.1))),
+        ID_FILTER => Some((SiteRow::IdFilter(FIRST), SiteRow::IdFilter(LAST))),
+        NOTES => Some((
+            SiteRow::Notes(LogIndex(u64::MIN), u32::MIN),
+            SiteRow::Notes(LogIndex(u64::MAX), u32::MAX),
+        )),
         _ => None,
     }
 }
@@ -150,17 +148,13 @@ pub(crate) const fn bounds_of(kind: u8) -> Option<(SiteRow, SiteRow)> {
 fn put_row(bytes: &mut BytesMut, row: SiteRow) {
     match row {
         SiteRow::Site => {}
-        SiteRow::Hot(generation, chunk) => {
-            bytes.put_u32(generation.0);
+        SiteRow::Hot(chunk) => {
             bytes.put_u8(chunk);
         }
-        SiteRow::Rows(generation, hour) | SiteRow::Page(generation, hour) => {
-            bytes.put_u32(generation.0);
+        SiteRow::Rows(hour) | SiteRow::Page(hour) => {
             put_hour(bytes, hour);
         }
-        SiteRow::DayPage(generation, start, dimension)
-        | SiteRow::MonthPage(generation, start, dimension) => {
-            bytes.put_u32(generation.0);
+        SiteRow::DayPage(start, dimension) | SiteRow::MonthPage(start, dimension) => {
             put_hour(bytes, start);
             bytes.put_u32(dimension);
         }
@@ -169,6 +163,10 @@ fn put_row(bytes: &mut BytesMut, row: SiteRow) {
             bytes.put_u64(index.0);
         }
         SiteRow::IdFilter(hour) => put_hour(bytes, hour),
+        SiteRow::Notes(index, number) => {
+            bytes.put_u64(index.0);
+            bytes.put_u32(number);
+        }
     }
 }
 
@@ -183,34 +181,29 @@ fn take_key(bytes: &mut &[u8]) -> Option<GroupKey> {
             bytes,
         ))));
     }
-    let site = SiteId(bytes.try_get_u64().ok()?);
+    let site = SiteGeneration {
+        site: SiteId(bytes.try_get_u64().ok()?),
+        generation: Generation(bytes.try_get_u32().ok()?),
+    };
     Some(GroupKey::Site(site, take_row(kind, bytes)?))
 }
 
 fn take_row(kind: u8, bytes: &mut &[u8]) -> Option<SiteRow> {
     Some(match kind {
         SITE => SiteRow::Site,
-        HOT => SiteRow::Hot(take_generation(bytes)?, bytes.try_get_u8().ok()?),
-        ROWS => SiteRow::Rows(take_generation(bytes)?, take_hour(bytes)?),
-        PAGE => SiteRow::Page(take_generation(bytes)?, take_hour(bytes)?),
-        DAY_PAGE => SiteRow::DayPage(
-            take_generation(bytes)?,
-            take_hour(bytes)?,
-            bytes.try_get_u32().ok()?,
-        ),
-        MONTH_PAGE => SiteRow::MonthPage(
-            take_generation(bytes)?,
-            take_hour(bytes)?,
-            bytes.try_get_u32().ok()?,
-        ),
+        HOT => SiteRow::Hot(bytes.try_get_u8().ok()?),
+        ROWS => SiteRow::Rows(take_hour(bytes)?),
+        PAGE => SiteRow::Page(take_hour(bytes)?),
+        DAY_PAGE => SiteRow::DayPage(take_hour(bytes)?, bytes.try_get_u32().ok()?),
+        MONTH_PAGE => SiteRow::MonthPage(take_hour(bytes)?, bytes.try_get_u32().ok()?),
         IDS => SiteRow::Ids(take_hour(bytes)?, LogIndex(bytes.try_get_u64().ok()?)),
         ID_FILTER => SiteRow::IdFilter(take_hour(bytes)?),
+        NOTES => SiteRow::Notes(
+            LogIndex(bytes.try_get_u64().ok()?),
+            bytes.try_get_u32().ok()?,
+        ),
         _ => return None,
     })
-}
-
-fn take_generation(bytes: &mut &[u8]) -> Option<Generation> {
-    bytes.try_get_u32().ok().map(Generation)
 }
 
 fn take_hour(bytes: &mut &[u8]) -> Option<HourStart> {

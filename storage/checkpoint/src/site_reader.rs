@@ -1,32 +1,32 @@
-//! One site's rows in a snapshot of its group.
+//! The rows of one generation of a site in a snapshot of its group.
 
 use std::{ops::ControlFlow, sync::Arc};
 
 use bytes::Bytes;
-use ringtail_proto::{RowReadError, RowReader, SiteId, SiteRow};
+use ringtail_proto::{RowReadError, RowReader, SiteGeneration, SiteRow};
 
 use crate::{
     GroupKey, GroupSnapshot,
     group_key::{bounds_of, kind_of},
 };
 
-/// Reads one site's rows as of one moment; no other site's rows can be reached through it.
+/// Reads the rows of one generation of a site as of one moment; no other's rows can be reached through it.
 #[derive(Clone)]
 pub struct SiteReader {
     snapshot: Arc<dyn GroupSnapshot>,
-    site: SiteId,
+    site: SiteGeneration,
 }
 
 impl SiteReader {
     /// Reads the rows of `site` in `snapshot`.
     #[must_use]
-    pub fn new(snapshot: Arc<dyn GroupSnapshot>, site: SiteId) -> Self {
+    pub fn new(snapshot: Arc<dyn GroupSnapshot>, site: SiteGeneration) -> Self {
         Self { snapshot, site }
     }
 
-    /// The site.
+    /// Whose rows these are.
     #[must_use]
-    pub const fn site(&self) -> SiteId {
+    pub const fn site(&self) -> SiteGeneration {
         self.site
     }
 }

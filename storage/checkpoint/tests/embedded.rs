@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -25,24 +25,26 @@ fn the_format_marker_is_the_golden_one() {
 }
 
 #[test]
-fn a_newer_store_is_refused_and_left_alone() {
-    let directory = tempfile::tempdir().unwrap();
-    drop(open(directory.path()).unwrap());
-    let marker = directory.path().join("format");
-    fs::write(&marker, "ringtail-checkpoint 3\n").unwrap();
-    let error = open(directory.path()).err().unwrap();
-    assert_eq!(
-        error,
-        StoreError::Newer {
-            path: directory.path().into(),
-            found: 3,
-            known: 2
-        }
-    );
-    assert_eq!(
-        fs::read_to_string(&marker).unwrap(),
-        "ringtail-checkpoint 3\n"
-    );
+fn a_newer_or_too_old_store_is_refused_and_left_alone() {
+    let check = |format: &str, expect: &dyn Fn(PathBuf) -> StoreError| {
+        let directory = tempfile::tempdir().unwrap();
+        drop(open(directory.path()).unwrap());
+        let marker = directory.path().join("format");
+        fs::write(&marker, format).unwrap();
+        let error = open(directory.path()).err().unwrap();
+        assert_eq!(error, expect(directory.path().into()));
+        assert_eq!(fs::read_to_string(&marker).unwrap(), format);
+    };
+    check("ringtail-checkpoint 5\n", &|path| StoreError::Newer {
+        path,
+        found: 5,
+        known: 4,
+    });
+    check("ringtail-checkpoint 2\n", &|path| StoreError::Older {
+        path,
+        found: 2,
+        known: 3,
+    });
 }
 
 #[test]
@@ -52,7 +54,7 @@ fn a_directory_with_replaced_rows_is_marked_for_older_binaries() {
     store.remove_group(GroupId(1)).unwrap();
     drop(store);
     let marker = fs::read_to_string(directory.path().join("format")).unwrap();
-    assert_eq!(marker, "ringtail-checkpoint 2\n");
+    assert_eq!(marker, "ringtail-checkpoint 4\n");
     open(directory.path()).unwrap();
 }
 

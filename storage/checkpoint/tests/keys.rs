@@ -6,22 +6,25 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use proptest::prelude::*;
 use ringtail_checkpoint::{GroupKey, StoreError};
-use ringtail_proto::{Generation, HourStart, LogIndex, SiteId, SiteRow};
+use ringtail_proto::{Generation, HourStart, LogIndex, SiteGeneration, SiteId, SiteRow};
 
 #[test]
 fn encodings_are_the_golden_ones() {
-    let site = SiteId(0x0102_0304_0506_0708);
-    let generation = Generation(0x0a0b_0c0d);
+    let site = SiteGeneration {
+        site: SiteId(0x0102_0304_0506_0708),
+        generation: Generation(0x0a0b_0c0d),
+    };
     let rows = [
         SiteRow::Site,
-        SiteRow::Hot(generation, 63),
-        SiteRow::Rows(generation, HourStart(-3_600_000)),
-        SiteRow::Rows(generation, HourStart(3_600_000)),
-        SiteRow::Page(generation, HourStart(0)),
-        SiteRow::DayPage(generation, HourStart(86_400_000), 1003),
-        SiteRow::MonthPage(generation, HourStart(i64::MIN), 24),
+        SiteRow::Hot(63),
+        SiteRow::Rows(HourStart(-3_600_000)),
+        SiteRow::Rows(HourStart(3_600_000)),
+        SiteRow::Page(HourStart(0)),
+        SiteRow::DayPage(HourStart(86_400_000), 1003),
+        SiteRow::MonthPage(HourStart(i64::MIN), 24),
         SiteRow::Ids(HourStart(i64::MAX), LogIndex(0x1122)),
         SiteRow::IdFilter(HourStart(-1)),
+        SiteRow::Notes(LogIndex(0x1122), 3),
     ];
     let keys = [GroupKey::named("floor")]
         .into_iter()
@@ -39,7 +42,7 @@ fn encodings_are_the_golden_ones() {
 
 #[test]
 fn bytes_that_no_key_has_are_damage() {
-    let site_key = GroupKey::Site(SiteId(1), SiteRow::Hot(Generation(0), 1)).encode();
+    let site_key = GroupKey::Site(SiteGeneration::first(SiteId(1)), SiteRow::Hot(1)).encode();
     let longer = [&site_key[..], b"x"].concat();
     for bytes in [
         &[][..],
@@ -55,26 +58,30 @@ fn bytes_that_no_key_has_are_damage() {
 }
 
 fn any_key() -> impl Strategy<Value = GroupKey> {
-    let generation = || any::<u32>().prop_map(Generation);
     let hour = || any::<i64>().prop_map(HourStart);
     let row = prop_oneof![
         Just(SiteRow::Site),
-        (generation(), any::<u8>()).prop_map(|(generation, chunk)| SiteRow::Hot(generation, chunk)),
-        (generation(), hour()).prop_map(|(generation, hour)| SiteRow::Rows(generation, hour)),
-        (generation(), hour()).prop_map(|(generation, hour)| SiteRow::Page(generation, hour)),
-        (generation(), hour(), any::<u32>())
-            .prop_map(|(generation, day, dimension)| SiteRow::DayPage(generation, day, dimension)),
-        (generation(), hour(), any::<u32>()).prop_map(|(generation, month, dimension)| {
-            SiteRow::MonthPage(generation, month, dimension)
-        }),
+        any::<u8>().prop_map(SiteRow::Hot),
+        hour().prop_map(SiteRow::Rows),
+        hour().prop_map(SiteRow::Page),
+        (hour(), any::<u32>()).prop_map(|(day, dimension)| SiteRow::DayPage(day, dimension)),
+        (hour(), any::<u32>()).prop_map(|(month, dimension)| SiteRow::MonthPage(month, dimension)),
         (hour(), any::<u64>()).prop_map(|(hour, index)| SiteRow::Ids(hour, LogIndex(index))),
         hour().prop_map(SiteRow::IdFilter),
+        (any::<u64>(), any::<u32>())
+            .prop_map(|(index, number)| SiteRow::Notes(LogIndex(index), number)),
     ];
     prop_oneof![
         1 => proptest::collection::vec(any::<u8>(), 0..8)
             .prop_map(|name| GroupKey::Group(Bytes::from(name))),
-        // Few sites, so that pairs often differ in the row only.
-        9 => (0..3_u64, row).prop_map(|(site, row)| GroupKey::Site(SiteId(site), row)),
+        // Few sites and generations, so that pairs often differ in the row only.
+        9 => (0..3_u64, 0..2_u32, row).prop_map(|(site, generation, row)| {
+            let site = SiteGeneration {
+                site: SiteId(site),
+                generation: Generation(generation),
+            };
+            GroupKey::Site(site, row)
+        }),
     ]
 }
 

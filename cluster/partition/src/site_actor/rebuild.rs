@@ -60,7 +60,9 @@ impl<M: SiteMachine> SiteActor<M> {
     fn load(&mut self, older: Option<&[Slice]>) -> Result<(), LoadStop> {
         let machine = self.partition.machine.clone();
         let (site, rows) = (self.site, self.rows.clone());
-        let loaded = guard("load", || machine.load(site, &LazyRows::new(&*rows, site)));
+        let loaded = guard("load", || {
+            machine.load(site.site, &LazyRows::new(&*rows, site))
+        });
         let state = Box::new(loaded.map_err(|error| LoadStop::Run(Stop::Failed(error)))?);
         let stored = machine.applied(&state);
         let applied = self.gauge.applied();
@@ -113,6 +115,7 @@ impl<M: SiteMachine> SiteActor<M> {
             machine.skip_poisoned(state, at);
             let code = Verdict::Dropped(DropReason::Poisoned).code();
             codes.extend(std::iter::repeat_n(code, count));
+            self.note_verdicts(slices, codes);
             return Ok(());
         }
         let rows = LazyRows::new(&*self.rows, self.site);
@@ -148,7 +151,23 @@ impl<M: SiteMachine> SiteActor<M> {
             self.note_poisoned(at.index, &message);
             return Err(Stop::Poisoned);
         }
+        self.note_verdicts(slices, codes);
         Ok(())
+    }
+
+    /// Keeps what was said about the slices of one entry, whose codes are the last ones.
+    fn note_verdicts(&mut self, slices: &[Slice], codes: &[u8]) {
+        let mut end = codes.len();
+        for slice in slices.iter().rev() {
+            let start = end.saturating_sub(slice.codes());
+            if let Some(codes) = codes.get(start..end)
+                && !slice.is_command()
+            {
+                let position = slice.position() as u32;
+                self.verdicts.note(slice.at().index, position, codes);
+            }
+            end = start;
+        }
     }
 
     fn note_poisoned(&mut self, index: LogIndex, message: &str) {

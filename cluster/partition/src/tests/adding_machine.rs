@@ -8,8 +8,8 @@ use std::{
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ringtail_proto::{
-    DropReason, Generation, HourStart, LogIndex, RowReadError, RowReader, RowWrite, SiteId,
-    SiteRow, Verdict, stored::StoredEvent,
+    DropReason, HourStart, LogIndex, RowReadError, RowReader, RowWrite, SiteId, SiteRow, Verdict,
+    stored::StoredEvent,
 };
 
 use super::world::take_one;
@@ -22,8 +22,7 @@ pub(super) const REFUSE: u32 = 2;
 pub(super) const WANT_CHECKPOINT: u32 = 3;
 pub(super) const LATE: u32 = 4;
 
-const GENERATION: Generation = Generation(0);
-const DAY: SiteRow = SiteRow::DayPage(GENERATION, HourStart(0), 0);
+const DAY: SiteRow = SiteRow::DayPage(HourStart(0), 0);
 
 #[derive(Default)]
 pub(super) struct AddingMachine {
@@ -163,7 +162,7 @@ impl SiteMachine for AddingMachine {
         Ok([
             (SiteRow::Site, row.freeze()),
             (SiteRow::Ids(HourStart(0), state.index), list.freeze()),
-            (SiteRow::Page(GENERATION, hour), Bytes::from_static(b"page")),
+            (SiteRow::Page(hour), Bytes::from_static(b"page")),
         ]
         .map(|(row, value)| RowWrite {
             row,
@@ -268,8 +267,8 @@ pub(super) fn stored_ids(rows: &dyn RowReader) -> Result<BTreeSet<u64>, SiteMach
 pub(super) fn pages(rows: &dyn RowReader) -> Result<usize, SiteMachineError> {
     let mut pages = 0;
     rows.range(
-        SiteRow::Page(GENERATION, HourStart(i64::MIN)),
-        SiteRow::Page(GENERATION, HourStart(i64::MAX)),
+        SiteRow::Page(HourStart(i64::MIN)),
+        SiteRow::Page(HourStart(i64::MAX)),
         &mut |_, _| {
             pages += 1;
             ControlFlow::Continue(())

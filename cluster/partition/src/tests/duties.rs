@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use ringtail_proto::{LogIndex, SiteId, UnixMillis};
+use ringtail_proto::{LogIndex, SiteGeneration, SiteId, UnixMillis};
 use ringtail_raft::{Body, Machine as _};
 
 use super::{
@@ -138,13 +138,25 @@ fn a_checkpoint_on_request_merges_before_it_returns() {
         let process = world.start().await;
         let events = [TestEvent(1, 1, 1, LATE)];
         process.apply(world.log.append_events(&events)).await;
-        let written = process.partition.checkpoint_site(SiteId(1)).await.unwrap();
-        assert_eq!((written.rows, written.value_bytes), (3, 40 + 8 + 4));
+        let written = process
+            .partition
+            .checkpoint_site(SiteGeneration::first(SiteId(1)))
+            .await
+            .unwrap();
+        let note_bytes = 8;
+        assert_eq!(
+            (written.rows, written.value_bytes),
+            (3, 40 + 8 + 4 + note_bytes)
+        );
         assert_eq!(pages(&process.view(1).await.reader).unwrap(), 1);
-        let again = process.partition.checkpoint_site(SiteId(1)).await.unwrap();
+        let again = process
+            .partition
+            .checkpoint_site(SiteGeneration::first(SiteId(1)))
+            .await
+            .unwrap();
         assert_eq!(again.rows, 0);
         let value_bytes = &process.partition.counters.value_bytes;
-        assert_eq!(value_bytes.load(Ordering::Relaxed), 52);
+        assert_eq!(value_bytes.load(Ordering::Relaxed), 52 + note_bytes);
     });
 }
 
@@ -155,19 +167,31 @@ fn a_roll_up_of_an_actor_that_was_replaced_is_not_written() {
         let process = world.start().await;
         let partition = &process.partition;
         process.apply(world.log.append_events(&[add(1, 1)])).await;
-        partition.checkpoint_site(SiteId(1)).await.unwrap();
-        let begun = partition.ask(SiteId(1), || BeginRollUp).await.unwrap();
+        partition
+            .checkpoint_site(SiteGeneration::first(SiteId(1)))
+            .await
+            .unwrap();
+        let begun = partition
+            .ask(SiteGeneration::first(SiteId(1)), || BeginRollUp)
+            .await
+            .unwrap();
         let (reader, revision) = begun.unwrap();
         let writes = process.machine.roll_up(SiteId(1), &reader).unwrap();
         // The next actor writes as many batches as the one before.
         process.machine.kills_actor.store(true, Ordering::Relaxed);
         process.apply(world.log.append_events(&[add(1, 2)])).await;
-        partition.checkpoint_site(SiteId(1)).await.unwrap();
+        partition
+            .checkpoint_site(SiteGeneration::first(SiteId(1)))
+            .await
+            .unwrap();
         let finish = || FinishRollUp {
             revision,
             writes: writes.clone(),
         };
-        let finished = partition.ask(SiteId(1), finish).await.unwrap();
+        let finished = partition
+            .ask(SiteGeneration::first(SiteId(1)), finish)
+            .await
+            .unwrap();
         assert!(!finished.unwrap(), "its day would lack the newest page");
     });
 }

@@ -180,7 +180,9 @@ fn a_failed_persist_raises_no_floor() {
         world.pass(20);
         process
             .partition
-            .checkpoint_site(ringtail_proto::SiteId(1))
+            .checkpoint_site(ringtail_proto::SiteGeneration::first(
+                ringtail_proto::SiteId(1),
+            ))
             .await
             .unwrap();
         let cause = "disk".to_owned();

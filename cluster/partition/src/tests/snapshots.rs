@@ -5,7 +5,7 @@ use std::{sync::Arc, sync::atomic::Ordering};
 use bytes::Bytes;
 use futures::{FutureExt as _, future::join3};
 use ringtail_checkpoint::{GroupBatch, GroupKey, GroupStore, StoreError};
-use ringtail_proto::{Generation, GroupId, HourStart, LogIndex, SiteId, SiteRow};
+use ringtail_proto::{GroupId, HourStart, LogIndex, SiteGeneration, SiteId, SiteRow};
 use ringtail_raft::{Body, Floor, Machine as _, SNAPSHOT_PART_BYTES_MAX, SnapshotPart};
 
 use super::{
@@ -188,9 +188,12 @@ fn large_values_travel_in_bounded_parts_at_a_bounded_pace() {
         ];
         let mut batch = GroupBatch::new();
         for (hour, size) in (0..).zip(sizes) {
-            let row = SiteRow::Rows(Generation(0), HourStart(hour));
+            let row = SiteRow::Rows(HourStart(hour));
             let value = Bytes::from(vec![hour as u8 + 1; size]);
-            batch.put(&GroupKey::Site(SiteId(1), row), value);
+            batch.put(
+                &GroupKey::Site(SiteGeneration::first(SiteId(1)), row),
+                value,
+            );
         }
         process.partition.rows().commit(batch).unwrap();
         let before_ms = world.clock.0.load(Ordering::Relaxed);
@@ -230,7 +233,10 @@ fn views_keep_their_moment_and_actors_of_old_rows_write_nothing_more() {
         lagging.duties().await;
         lagging.apply(behind.log.append_events(&[add(1, 2)])).await;
         let view = lagging.view(1).await;
-        let old = lagging.partition.active_address(SiteId(1)).unwrap();
+        let old = lagging
+            .partition
+            .active_address(SiteGeneration::first(SiteId(1)))
+            .unwrap();
         receive(&lagging, parts).await.unwrap();
 
         assert_eq!(stored_ids(&view.reader).unwrap().len(), 1);

@@ -16,9 +16,9 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use ringtail_checkpoint::{CheckpointStore, MemoryStore};
 use ringtail_proto::{
-    GroupId, LogIndex, NodeId, SiteId, Verdict,
+    GroupId, LogIndex, NodeId, SiteGeneration, SiteId, Verdict,
     stored::{
-        EventBatch, PartitionEntry, SiteCommand, SiteEvents, StoredEvent,
+        ArchiveChange, EventBatch, PartitionEntry, SiteCommand, SiteEvents, StoredEvent,
         partition_entry::Body as EntryBody,
     },
 };
@@ -159,6 +159,12 @@ impl TestLog {
 
     pub(super) fn append_command(&self, site: u64) -> Committed {
         self.append_entry(EntryBody::Site(SiteCommand { site, change: None }))
+    }
+
+    /// A change of the archive by whoever leads when the entry is appended.
+    pub(super) fn append_change(&self, change: ArchiveChange) -> Committed {
+        let term = term_of(self.last.load(Ordering::Relaxed) + 1);
+        self.append_entry(EntryBody::Archive(ArchiveChange { term, ..change }))
     }
 
     fn append_entry(&self, body: EntryBody) -> Committed {
@@ -322,7 +328,11 @@ impl Process {
     }
 
     pub(super) async fn view(&self, site: u64) -> ViewAt<AddingMachine> {
-        let view = self.partition.ask(SiteId(site), View::new).await.unwrap();
+        let view = self
+            .partition
+            .ask(SiteGeneration::first(SiteId(site)), View::new)
+            .await
+            .unwrap();
         view.unwrap()
     }
 
@@ -331,7 +341,11 @@ impl Process {
     }
 
     pub(super) async fn hash(&self, site: u64) -> [u8; 32] {
-        let hash = self.partition.ask(SiteId(site), || Hash).await.unwrap();
+        let hash = self
+            .partition
+            .ask(SiteGeneration::first(SiteId(site)), || Hash)
+            .await
+            .unwrap();
         hash.unwrap().hash
     }
 

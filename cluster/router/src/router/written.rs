@@ -93,6 +93,9 @@ impl Router {
         match decoded.body {
             None => Err(refused("the entry says nothing".to_owned())),
             Some(Body::Site(command)) => check_site(command.site).map(|()| 0),
+            Some(Body::Archive(_) | Body::Mirrored(_)) => Err(refused(
+                "history is written by the group's own duties".to_owned(),
+            )),
             Some(Body::Events(batch)) => {
                 let mut events = 0;
                 for slice in &batch.sites {

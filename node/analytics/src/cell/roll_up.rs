@@ -3,9 +3,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use ringtail_proto::{
-    Generation, HourStart, RowReadError, RowReader, RowWrite, SiteRow, UnixMillis,
-};
+use ringtail_proto::{HourStart, RowReadError, RowReader, RowWrite, SiteRow, UnixMillis};
 
 use super::{
     codec::PageError,
@@ -38,7 +36,6 @@ pub enum RollUpError {
 /// When a row cannot be read.
 pub fn roll_up(
     rows: &dyn RowReader,
-    generation: Generation,
     zone: &Zone,
     hot_from: HourStart,
     days_max: usize,
@@ -46,29 +43,24 @@ pub fn roll_up(
     let mut writes = Vec::new();
     let mut days = 0;
     let mut from = HourStart(i64::MIN);
-    while let Some(hour) = first_hour(rows, generation, from, hot_from)? {
+    while let Some(hour) = first_hour(rows, from, hot_from)? {
         let month = month_of(zone, hour);
-        let is_month_due = month.end <= hot_from
-            && rows
-                .get(month_row(generation, month, Dimension::Total))?
-                .is_none();
+        let is_month_due =
+            month.end <= hot_from && rows.get(month_row(month, Dimension::Total))?.is_none();
         let mut next = Some(hour);
         while let Some(hour) = next {
             let day = day_of(zone, hour);
             if day.end > hot_from || days == days_max {
                 return Ok(writes);
             }
-            if rows
-                .get(day_row(generation, day, Dimension::Total))?
-                .is_none()
-            {
-                roll_up_day(rows, generation, day, &mut writes)?;
+            if rows.get(day_row(day, Dimension::Total))?.is_none() {
+                roll_up_day(rows, day, &mut writes)?;
                 days += 1;
             }
-            next = first_hour(rows, generation, day.end, month.end)?;
+            next = first_hour(rows, day.end, month.end)?;
         }
         if is_month_due {
-            roll_up_month(rows, generation, month, &mut writes)?;
+            roll_up_month(rows, month, &mut writes)?;
         }
         from = month.end;
     }
@@ -81,7 +73,6 @@ pub fn roll_up(
 /// When a row cannot be read.
 pub fn remove_pages_over(
     rows: &dyn RowReader,
-    generation: Generation,
     zone: &Zone,
     hour: HourStart,
 ) -> Result<Vec<RowWrite>, RowReadError> {
@@ -89,13 +80,10 @@ pub fn remove_pages_over(
     let month = zone.month_of(at(hour));
     let mut writes = Vec::new();
     let spans = [
+        (SiteRow::DayPage(day, 0), SiteRow::DayPage(day, u32::MAX)),
         (
-            SiteRow::DayPage(generation, day, 0),
-            SiteRow::DayPage(generation, day, u32::MAX),
-        ),
-        (
-            SiteRow::MonthPage(generation, month, 0),
-            SiteRow::MonthPage(generation, month, u32::MAX),
+            SiteRow::MonthPage(month, 0),
+            SiteRow::MonthPage(month, u32::MAX),
         ),
     ];
     for (from, to) in spans {
@@ -136,7 +124,6 @@ fn month_of(zone: &Zone, hour: HourStart) -> Span {
 /// The earliest hour with a page in `from..to`.
 fn first_hour(
     rows: &dyn RowReader,
-    generation: Generation,
     from: HourStart,
     to: HourStart,
 ) -> Result<Option<HourStart>, RowReadError> {
@@ -145,26 +132,21 @@ fn first_hour(
         return Ok(None);
     }
     let last = HourStart(to.0.saturating_sub(1));
-    rows.range(
-        SiteRow::Page(generation, from),
-        SiteRow::Page(generation, last),
-        &mut |row, _| {
-            if let SiteRow::Page(_, hour) = row {
-                first = Some(hour);
-            }
-            ControlFlow::Break(())
-        },
-    )?;
+    rows.range(SiteRow::Page(from), SiteRow::Page(last), &mut |row, _| {
+        if let SiteRow::Page(hour) = row {
+            first = Some(hour);
+        }
+        ControlFlow::Break(())
+    })?;
     Ok(first)
 }
 
 fn roll_up_day(
     rows: &dyn RowReader,
-    generation: Generation,
     day: Span,
     writes: &mut Vec<RowWrite>,
 ) -> Result<(), RollUpError> {
-    let pages = hour_pages(rows, generation, day)?;
+    let pages = hour_pages(rows, day)?;
     for dimension in page_dimensions() {
         let mut tables = Vec::new();
         for (row, bytes) in &pages {
@@ -172,12 +154,7 @@ fn roll_up_day(
                 .map_err(|source| RollUpError::Page { row: *row, source })?;
             tables.extend(table);
         }
-        write_page(
-            day_row(generation, day, dimension),
-            dimension,
-            &tables,
-            writes,
-        );
+        write_page(day_row(day, dimension), dimension, &tables, writes);
     }
     Ok(())
 }
@@ -185,21 +162,20 @@ fn roll_up_day(
 /// A month is the merge of its days as pages hold them, whether these rest in the store or were made just now.
 fn roll_up_month(
     rows: &dyn RowReader,
-    generation: Generation,
     month: Span,
     writes: &mut Vec<RowWrite>,
 ) -> Result<(), RollUpError> {
     let mut days: Vec<(SiteRow, Bytes)> = Vec::new();
     rows.range(
-        SiteRow::DayPage(generation, month.start, 0),
-        SiteRow::DayPage(generation, HourStart(month.end.0 - 1), u32::MAX),
+        SiteRow::DayPage(month.start, 0),
+        SiteRow::DayPage(HourStart(month.end.0 - 1), u32::MAX),
         &mut |row, value| {
             days.push((row, value));
             ControlFlow::Continue(())
         },
     )?;
     for write in writes.iter() {
-        if let (SiteRow::DayPage(_, day, _), Some(value)) = (write.row, &write.value)
+        if let (SiteRow::DayPage(day, _), Some(value)) = (write.row, &write.value)
             && month.start <= day
             && day < month.end
         {
@@ -209,18 +185,13 @@ fn roll_up_month(
     for dimension in page_dimensions() {
         let mut tables = Vec::new();
         for (row, bytes) in &days {
-            if matches!(row, SiteRow::DayPage(_, _, code) if *code == dimension.code()) {
+            if matches!(row, SiteRow::DayPage(_, code) if *code == dimension.code()) {
                 let page = DimensionPage::decode(bytes, dimension)
                     .map_err(|source| RollUpError::Page { row: *row, source })?;
                 tables.push(page.table);
             }
         }
-        write_page(
-            month_row(generation, month, dimension),
-            dimension,
-            &tables,
-            writes,
-        );
+        write_page(month_row(month, dimension), dimension, &tables, writes);
     }
     Ok(())
 }
@@ -242,15 +213,11 @@ fn write_page(
     });
 }
 
-fn hour_pages(
-    rows: &dyn RowReader,
-    generation: Generation,
-    span: Span,
-) -> Result<Vec<(SiteRow, Bytes)>, RowReadError> {
+fn hour_pages(rows: &dyn RowReader, span: Span) -> Result<Vec<(SiteRow, Bytes)>, RowReadError> {
     let mut pages = Vec::new();
     rows.range(
-        SiteRow::Page(generation, span.start),
-        SiteRow::Page(generation, HourStart(span.end.0 - 1)),
+        SiteRow::Page(span.start),
+        SiteRow::Page(HourStart(span.end.0 - 1)),
         &mut |row, value| {
             pages.push((row, value));
             ControlFlow::Continue(())
@@ -259,10 +226,10 @@ fn hour_pages(
     Ok(pages)
 }
 
-const fn day_row(generation: Generation, day: Span, dimension: Dimension) -> SiteRow {
-    SiteRow::DayPage(generation, day.start, dimension.code())
+const fn day_row(day: Span, dimension: Dimension) -> SiteRow {
+    SiteRow::DayPage(day.start, dimension.code())
 }
 
-const fn month_row(generation: Generation, month: Span, dimension: Dimension) -> SiteRow {
-    SiteRow::MonthPage(generation, month.start, dimension.code())
+const fn month_row(month: Span, dimension: Dimension) -> SiteRow {
+    SiteRow::MonthPage(month.start, dimension.code())
 }

@@ -94,7 +94,7 @@ impl SiteState {
         }
         for hour in stale {
             let stored = match *hour < stored_before {
-                true => read_hour(rows, self.generation, *hour)?,
+                true => read_hour(rows, *hour)?,
                 false => None,
             };
             let chains = chains.remove(hour).unwrap_or_default();
@@ -102,14 +102,14 @@ impl SiteState {
             let hour_rows = stored.hour_rows(Touches::All);
             let page = fold_hour(hour_rows.iter(), &hour_rows, self.settings.sketch_key);
             writes.push(RowWrite {
-                row: SiteRow::Rows(self.generation, *hour),
+                row: SiteRow::Rows(*hour),
                 value: Some(stored.encode()),
             });
             writes.push(RowWrite {
-                row: SiteRow::Page(self.generation, *hour),
+                row: SiteRow::Page(*hour),
                 value: Some(page.encode()),
             });
-            for write in remove_pages_over(rows, self.generation, &self.settings.zone, *hour)? {
+            for write in remove_pages_over(rows, &self.settings.zone, *hour)? {
                 if !writes.contains(&write) {
                     writes.push(write);
                 }
@@ -144,9 +144,8 @@ impl SiteState {
     /// once per checkpoint in which it changed. Rows of which nothing counts any more are removed; that takes no longer
     /// than chains stay in memory. A small site's chains rest in its site row.
     fn write_hot(&mut self, writes: &mut Vec<RowWrite>) {
-        let generation = self.generation;
         let remove = |slot: u8| RowWrite {
-            row: SiteRow::Hot(generation, slot),
+            row: SiteRow::Hot(slot),
             value: None,
         };
         if self.chains.is_small() {
@@ -175,9 +174,9 @@ impl SiteState {
             let free = (0..=u8::MAX).find(|slot| !slots.contains(slot));
             let slot = free.expect("there are more slots than HOT_ROWS_MAX");
             let chains = StoredChains::of(self.chains.unwritten(), self.interner.values());
-            writes.retain(|write| write.row != SiteRow::Hot(generation, slot));
+            writes.retain(|write| write.row != SiteRow::Hot(slot));
             writes.push(RowWrite {
-                row: SiteRow::Hot(generation, slot),
+                row: SiteRow::Hot(slot),
                 value: Some(encode_hot(&chains)),
             });
             self.chains.set_written(slot);
@@ -200,7 +199,6 @@ impl SiteState {
         SiteRowBody {
             index: self.index,
             stamp: self.stamp,
-            generation: self.generation,
             settings: StoredSettings::of(&self.settings),
             timeout_ms_max: self.timeout_ms_max,
             hot_from: self.hot_from,

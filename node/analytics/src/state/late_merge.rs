@@ -15,7 +15,7 @@ impl SiteState {
         let mut late = std::mem::take(&mut self.late);
         late.sort_by_key(|event| (event.time_ms, event.id));
         let hot_from = self.hot_from.unwrap_or(HourStart(i64::MIN));
-        let mut store = StoreHours::new(rows, self.generation);
+        let mut store = StoreHours::new(rows);
         for event in late {
             self.load_neighbours(&event, &mut store)?;
             let hour = self.settings.zone.hour_of(UnixMillis(event.time_ms));
@@ -31,7 +31,7 @@ impl SiteState {
             return Ok(());
         };
         let settings = self.settings.clone();
-        let mut store = StoreHours::new(rows, self.generation);
+        let mut store = StoreHours::new(rows);
         let since = hot_from.0.saturating_sub(settings.visit_timeout_ms);
         let until = UnixMillis(hot_from.0 - 1);
         for hour in settings.zone.hours(UnixMillis(since), until) {

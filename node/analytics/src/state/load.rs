@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ringtail_proto::{Generation, HourStart, RowReader, SiteId, SiteRow};
+use ringtail_proto::{HourStart, RowReader, SiteId, SiteRow};
 
 use super::{
     error::StateError,
@@ -25,8 +25,6 @@ use crate::{
 /// What background work on a site's rows has to know.
 #[derive(Clone, Debug)]
 pub struct SiteOutline {
-    /// The generation of its rows and pages.
-    pub generation: Generation,
     /// Its zone.
     pub zone: Zone,
     /// Hours from here on are not in rows; none before the first accepted event.
@@ -47,7 +45,6 @@ impl SiteOutline {
             source,
         })?;
         Ok(Some(Self {
-            generation: body.generation,
             zone: body.settings.restore().zone,
             hot_from: body.hot_from,
         }))
@@ -77,7 +74,6 @@ impl SiteState {
         }
         state.settings = Arc::new(body.settings.restore());
         state.hot_from = body.hot_from;
-        state.generation = body.generation;
         // The newest row first: what an older one says of the same chain, or of chains that have left, no longer counts.
         for slot in body.hot_slots.iter().rev() {
             state.load_hot_row(*slot, rows)?;
@@ -109,7 +105,7 @@ impl SiteState {
     }
 
     fn load_hot_row(&mut self, slot: u8, rows: &dyn RowReader) -> Result<(), StateError> {
-        let row = SiteRow::Hot(self.generation, slot);
+        let row = SiteRow::Hot(slot);
         let bytes = rows.get(row)?.ok_or(StateError::Missing { row })?;
         let stored = decode_hot(&bytes).map_err(|source| StateError::Row { row, source })?;
         let hot_from = self.hot_from.map_or(i64::MIN, |hour| hour.0);

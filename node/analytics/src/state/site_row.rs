@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ringtail_proto::{Generation, HourStart, LogIndex, Text, UnixMillis};
+use ringtail_proto::{HourStart, LogIndex, Text, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::{imports::Imports, recent::StoredRecent};
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-const SITE_VERSION: u8 = 1;
+const SITE_VERSION: u8 = 2;
 const HOT_VERSION: u8 = 1;
 /// Hot state is written often and read only after a restart.
 const COMPRESSION_LEVEL: i32 = 1;
@@ -28,7 +28,6 @@ const COMPRESSION_LEVEL: i32 = 1;
 pub(super) struct SiteRowBody {
     pub(super) index: LogIndex,
     pub(super) stamp: UnixMillis,
-    pub(super) generation: Generation,
     pub(super) settings: StoredSettings,
     pub(super) timeout_ms_max: i64,
     pub(super) hot_from: Option<HourStart>,

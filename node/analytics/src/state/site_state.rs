@@ -6,7 +6,7 @@ use std::{
 };
 
 use ringtail_proto::{
-    DropReason, EventId, Generation, HourStart, LogIndex, RowReader, SiteId, UnixMillis, Verdict,
+    DropReason, EventId, HourStart, LogIndex, RowReader, SiteId, UnixMillis, Verdict,
     stored::{self, EventBatch, SiteCommand, SiteEvents},
 };
 
@@ -43,7 +43,6 @@ const MINUTE_MS: i64 = 60_000;
 #[derive(Clone, Debug)]
 pub struct SiteState {
     pub(super) site: SiteId,
-    pub(super) generation: Generation,
     pub(super) index: LogIndex,
     pub(super) stamp: UnixMillis,
     pub(super) settings: Arc<Settings>,
@@ -81,7 +80,6 @@ impl SiteState {
     pub fn new(site: SiteId) -> Self {
         Self {
             site,
-            generation: Generation(0),
             index: LogIndex(0),
             stamp: UnixMillis(i64::MIN),
             settings: Arc::default(),

@@ -16,9 +16,9 @@ impl SiteState {
     /// When a row cannot be read.
     pub fn state_hash(&self, rows: &dyn RowReader) -> Result<[u8; 32], StateError> {
         let mut merged = self.clone();
-        let mut hours = stored_hours(self, rows)?;
+        let mut hours = stored_hours(rows)?;
         for write in merged.checkpoint(rows)? {
-            if let (SiteRow::Rows(_, hour), Some(value)) = (write.row, write.value) {
+            if let (SiteRow::Rows(hour), Some(value)) = (write.row, write.value) {
                 hours.insert(hour, value);
             }
         }
@@ -26,7 +26,7 @@ impl SiteState {
         let mut hashes: Vec<[u8; 32]> = Vec::new();
         for (hour, bytes) in hours {
             let stored = StoredHour::decode(&bytes).map_err(|source| StateError::Row {
-                row: SiteRow::Rows(self.generation, hour),
+                row: SiteRow::Rows(hour),
                 source,
             })?;
             hash_hour(hour, stored, &mut hashes);
@@ -56,16 +56,13 @@ impl SiteState {
     }
 }
 
-fn stored_hours(
-    state: &SiteState,
-    rows: &dyn RowReader,
-) -> Result<BTreeMap<HourStart, Bytes>, StateError> {
+fn stored_hours(rows: &dyn RowReader) -> Result<BTreeMap<HourStart, Bytes>, StateError> {
     let mut hours = BTreeMap::new();
     rows.range(
-        SiteRow::Rows(state.generation, HourStart(i64::MIN)),
-        SiteRow::Rows(state.generation, HourStart(i64::MAX)),
+        SiteRow::Rows(HourStart(i64::MIN)),
+        SiteRow::Rows(HourStart(i64::MAX)),
         &mut |row, value| {
-            if let SiteRow::Rows(_, hour) = row {
+            if let SiteRow::Rows(hour) = row {
                 hours.insert(hour, value);
             }
             ControlFlow::Continue(())

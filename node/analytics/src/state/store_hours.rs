@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use hashbrown::HashMap;
-use ringtail_proto::{Generation, HourStart, RowReader, SiteRow};
+use ringtail_proto::{HourStart, RowReader, SiteRow};
 
 use super::{error::StateError, id_hash::IdMap};
 use crate::{
@@ -23,7 +23,6 @@ const HOURS_KEPT_MAX: usize = 256;
 /// A small cache of decoded hours.
 pub(super) struct StoreHours<'a> {
     rows: &'a dyn RowReader,
-    generation: Generation,
     hours: BTreeMap<HourStart, Rc<StoreHour>>,
     rows_kept: usize,
 }
@@ -46,10 +45,9 @@ impl StoreHour {
 }
 
 impl<'a> StoreHours<'a> {
-    pub(super) fn new(rows: &'a dyn RowReader, generation: Generation) -> Self {
+    pub(super) fn new(rows: &'a dyn RowReader) -> Self {
         Self {
             rows,
-            generation,
             hours: BTreeMap::new(),
             rows_kept: 0,
         }
@@ -60,9 +58,7 @@ impl<'a> StoreHours<'a> {
         if let Some(known) = self.hours.get(&hour) {
             return Ok(known.clone());
         }
-        let hour_of_store = Rc::new(index(
-            read_hour(self.rows, self.generation, hour)?.unwrap_or_default(),
-        ));
+        let hour_of_store = Rc::new(index(read_hour(self.rows, hour)?.unwrap_or_default()));
         self.rows_kept += hour_of_store.hour.rows.len();
         self.hours.insert(hour, hour_of_store.clone());
         while self.rows_kept > ROWS_KEPT_MAX || self.hours.len() > HOURS_KEPT_MAX {
@@ -106,10 +102,9 @@ impl<'a> StoreHours<'a> {
 /// Reads the rows of an hour.
 pub(super) fn read_hour(
     rows: &dyn RowReader,
-    generation: Generation,
     hour: HourStart,
 ) -> Result<Option<StoredHour>, StateError> {
-    let row = SiteRow::Rows(generation, hour);
+    let row = SiteRow::Rows(hour);
     let Some(bytes) = rows.get(row)? else {
         return Ok(None);
     };

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 use ringtail_proto::{
-    DropReason, EventId, Generation, HourStart, LogIndex, RowReader, SiteId, SiteRow, Text,
-    UnixMillis, VisitorId,
+    DropReason, EventId, HourStart, LogIndex, RowReader, SiteId, SiteRow, Text, UnixMillis,
+    VisitorId,
 };
 
 use super::{
@@ -36,7 +36,6 @@ const MINUTE_MS: i64 = 60_000;
 #[derive(Clone, Debug)]
 pub struct SiteView {
     site: SiteId,
-    generation: Generation,
     index: LogIndex,
     stamp: UnixMillis,
     settings: Arc<Settings>,
@@ -71,7 +70,6 @@ impl SiteState {
         let hot_from = self.hot_from.unwrap_or(HourStart(i64::MIN));
         SiteView {
             site: self.site,
-            generation: self.generation,
             index: self.index,
             stamp: self.stamp,
             settings: self.settings.clone(),
@@ -99,12 +97,6 @@ impl SiteView {
     #[must_use]
     pub const fn site(&self) -> SiteId {
         self.site
-    }
-
-    /// The generation whose rows and pages belong to this view.
-    #[must_use]
-    pub const fn generation(&self) -> Generation {
-        self.generation
     }
 
     /// The last entry that this includes.
@@ -221,10 +213,10 @@ impl SiteView {
         let last_stored = HourStart(self.hot_from().0.saturating_sub(1).min(to.0));
         if first <= last_stored {
             rows.range(
-                SiteRow::Rows(self.generation, first),
-                SiteRow::Rows(self.generation, last_stored),
+                SiteRow::Rows(first),
+                SiteRow::Rows(last_stored),
                 &mut |row, bytes| {
-                    let SiteRow::Rows(_, hour) = row else {
+                    let SiteRow::Rows(hour) = row else {
                         return ControlFlow::Continue(());
                     };
                     match decode_minutes(&bytes) {
@@ -331,7 +323,7 @@ impl SiteView {
             }
         }
         let hour = self.zone().hour_of(time);
-        let row = SiteRow::Rows(self.generation, hour);
+        let row = SiteRow::Rows(hour);
         let Some(bytes) = rows.get(row)? else {
             return Ok(None);
         };

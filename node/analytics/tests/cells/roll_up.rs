@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 use bytes::Bytes;
 use ringtail_analytics::{Dimension, DimensionPage, HOUR_MS, Zone, remove_pages_over, roll_up};
 use ringtail_proto::{
-    Generation, HourStart, RowReadError, RowReader, RowWrite, SiteRow, stored::ZoneTransition,
+    HourStart, RowReadError, RowReader, RowWrite, SiteRow, stored::ZoneTransition,
 };
 
 use crate::{fold::fold_all, sample::OwnedRow};
@@ -32,7 +32,7 @@ impl Rows {
         let rows: Vec<OwnedRow> = pages
             .map(|page| OwnedRow::bounce(hour as u64, page))
             .collect();
-        let row = SiteRow::Page(GENERATION, HourStart(hour * HOUR_MS));
+        let row = SiteRow::Page(HourStart(hour * HOUR_MS));
         self.0.insert(row, fold_all(&rows).encode());
     }
 
@@ -41,8 +41,8 @@ impl Rows {
         let (mut days, mut months) = (Vec::new(), Vec::new());
         for (row, value) in &self.0 {
             let (list, start) = match row {
-                SiteRow::DayPage(_, start, 0) => (&mut days, start),
-                SiteRow::MonthPage(_, start, 0) => (&mut months, start),
+                SiteRow::DayPage(start, 0) => (&mut days, start),
+                SiteRow::MonthPage(start, 0) => (&mut months, start),
                 _ => continue,
             };
             let page = DimensionPage::decode(value, Dimension::Total).unwrap();
@@ -53,7 +53,7 @@ impl Rows {
 
     fn roll_up(&mut self, zone: &Zone, hot_from: i64, days_max: usize) -> usize {
         let hot_from = HourStart(hot_from * HOUR_MS);
-        let writes = roll_up(self, GENERATION, zone, hot_from, days_max).unwrap();
+        let writes = roll_up(self, zone, hot_from, days_max).unwrap();
         let count = writes.len();
         self.write(writes);
         count
@@ -79,8 +79,6 @@ impl RowReader for Rows {
         Ok(())
     }
 }
-
-const GENERATION: Generation = Generation(0);
 
 #[test]
 fn days_and_months_that_have_ended_get_their_pages_once() {
@@ -121,7 +119,7 @@ fn a_changed_hour_takes_its_day_and_month_along_and_they_come_back() {
     }
     rows.roll_up(&Zone::utc(), 33 * 24, usize::MAX);
     let hour = HourStart(25 * HOUR_MS);
-    let removals = remove_pages_over(&rows, GENERATION, &Zone::utc(), hour).unwrap();
+    let removals = remove_pages_over(&rows, &Zone::utc(), hour).unwrap();
     assert!(removals.iter().all(|write| write.value.is_none()));
     rows.write(removals);
     rows.add_hour(25, 0..5);
@@ -157,10 +155,9 @@ fn days_have_the_hours_of_their_zone() {
     );
     for hour in hours {
         let visit = fold_all(&[OwnedRow::bounce(1, 0)]);
-        rows.0
-            .insert(SiteRow::Page(GENERATION, hour), visit.encode());
+        rows.0.insert(SiteRow::Page(hour), visit.encode());
     }
-    let writes = roll_up(&rows, GENERATION, &zone, HourStart(i64::MAX), 3).unwrap();
+    let writes = roll_up(&rows, &zone, HourStart(i64::MAX), 3).unwrap();
     rows.write(writes);
     let (days, _) = rows.totals();
     let events: Vec<u64> = days.iter().map(|(_, events)| *events).collect();

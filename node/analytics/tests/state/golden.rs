@@ -41,7 +41,7 @@ fn rows_of_version_1_are_written_as_ever() {
         let hour = |hour: i64| (hour - MONDAY) / HOUR;
         match row {
             SiteRow::Site => check("site_row_v1.bin", value),
-            SiteRow::Rows(_, start) if hour(start.0) == 0 => check("hour_rows_v1.bin", value),
+            SiteRow::Rows(start) if hour(start.0) == 0 => check("hour_rows_v1.bin", value),
             SiteRow::Ids(start, _) if hour(start.0) == 1 => check("ids_v1.bin", value),
             SiteRow::IdFilter(start) if hour(start.0) == 1 => check("id_filter_v1.bin", value),
             _ => {}

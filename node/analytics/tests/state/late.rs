@@ -121,12 +121,12 @@ fn a_hot_event_corrects_the_hour_in_the_store_where_its_visit_began() {
 #[test]
 fn day_and_month_pages_over_a_changed_hour_are_removed_in_the_same_batch() {
     use bytes::Bytes;
-    use ringtail_proto::{Generation, HourStart, SiteRow};
+    use ringtail_proto::{HourStart, SiteRow};
 
     let mut site = two_visits_at_rest();
-    let day = SiteRow::DayPage(Generation(0), HourStart(MONDAY), 3);
-    let month = SiteRow::MonthPage(Generation(0), HourStart(MONDAY - 24 * HOUR), 3);
-    let other = SiteRow::DayPage(Generation(0), HourStart(MONDAY - 24 * HOUR), 3);
+    let day = SiteRow::DayPage(HourStart(MONDAY), 3);
+    let month = SiteRow::MonthPage(HourStart(MONDAY - 24 * HOUR), 3);
+    let other = SiteRow::DayPage(HourStart(MONDAY - 24 * HOUR), 3);
     for row in [day, month, other] {
         site.rows.rows.insert(row, Bytes::from_static(b"page"));
     }

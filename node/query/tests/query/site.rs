@@ -219,14 +219,7 @@ impl Site {
         self.rows.write(writes);
         loop {
             let view = self.state.view();
-            let writes = roll_up(
-                &self.rows,
-                view.generation(),
-                view.zone(),
-                view.hot_from(),
-                10,
-            )
-            .unwrap();
+            let writes = roll_up(&self.rows, view.zone(), view.hot_from(), 10).unwrap();
             if writes.is_empty() {
                 return;
             }

@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use bytes::Bytes;
 use ringtail_proto::{
-    Generation, GroupId, HourStart, LogIndex, RowReader, RowWrite, SiteId, SiteRow,
+    Generation, GroupId, HourStart, LogIndex, RowReader, RowWrite, SiteGeneration, SiteId, SiteRow,
 };
 
 use crate::{
@@ -36,8 +36,12 @@ pub(super) const ALL: [Check; 17] = [
 ];
 
 const GROUP: GroupId = GroupId(3);
-const SITE: SiteId = SiteId(7);
-const GENERATION: Generation = Generation(0);
+const SITE: SiteGeneration = SiteGeneration::first(SiteId(7));
+/// Lies right beside it, but is another's.
+const NEXT_GENERATION: SiteGeneration = SiteGeneration {
+    generation: Generation(1),
+    ..SITE
+};
 
 fn absent_rows_are_none(store: &dyn CheckpointStore) {
     let snapshot = open(store).snapshot();
@@ -142,7 +146,7 @@ fn groups_and_sites_do_not_see_each_other(store: &dyn CheckpointStore) {
     let other = store.group(GroupId(4)).expect("open a group");
     assert_eq!((group.group(), other.group()), (GROUP, GroupId(4)));
     let mut batch = GroupBatch::new();
-    for site in [SITE, SiteId(8)] {
+    for site in [SITE, NEXT_GENERATION, SiteGeneration::first(SiteId(8))] {
         let value = Some(Bytes::from(site.to_string()));
         let row = SiteRow::Site;
         batch.write(site, RowWrite { row, value });
@@ -182,16 +186,18 @@ fn site_ranges_span_kinds_and_stop_at_a_break(store: &dyn CheckpointStore) {
     let group = open(store);
     let written = [
         SiteRow::Site,
-        SiteRow::Hot(GENERATION, 3),
-        SiteRow::Rows(GENERATION, HourStart(-5)),
-        SiteRow::Page(GENERATION, HourStart(-5)),
-        SiteRow::DayPage(GENERATION, HourStart(0), 2),
-        SiteRow::MonthPage(GENERATION, HourStart(0), 2),
+        SiteRow::Hot(3),
+        SiteRow::Rows(HourStart(-5)),
+        SiteRow::Page(HourStart(-5)),
+        SiteRow::DayPage(HourStart(0), 2),
+        SiteRow::MonthPage(HourStart(0), 2),
         SiteRow::Ids(HourStart(0), LogIndex(4)),
         SiteRow::IdFilter(HourStart(0)),
+        SiteRow::Notes(LogIndex(4), 0),
     ];
     let mut batch = GroupBatch::new();
-    for site in [SiteId(6), SITE, SiteId(8)] {
+    let [before, after] = [6, 8].map(|site| SiteGeneration::first(SiteId(site)));
+    for site in [before, SITE, NEXT_GENERATION, after] {
         for row in written {
             batch.put(&GroupKey::Site(site, row), Bytes::from_static(b"x"));
         }
@@ -202,10 +208,10 @@ fn site_ranges_span_kinds_and_stop_at_a_break(store: &dyn CheckpointStore) {
     assert_eq!(
         rows(
             &reader,
-            SiteRow::Rows(GENERATION, HourStart(-4)),
-            SiteRow::DayPage(GENERATION, HourStart(0), 1)
+            SiteRow::Rows(HourStart(-4)),
+            SiteRow::DayPage(HourStart(0), 1)
         ),
-        [SiteRow::Page(GENERATION, HourStart(-5))]
+        [SiteRow::Page(HourStart(-5))]
     );
     let mut visited = Vec::new();
     let stop_at_third = &mut |row, _| {
@@ -470,11 +476,11 @@ fn site_key(row: SiteRow) -> GroupKey {
 }
 
 fn page(hour: i64) -> GroupKey {
-    site_key(SiteRow::Page(GENERATION, HourStart(hour)))
+    site_key(SiteRow::Page(HourStart(hour)))
 }
 
 fn hot(chunk: u8) -> GroupKey {
-    site_key(SiteRow::Hot(GENERATION, chunk))
+    site_key(SiteRow::Hot(chunk))
 }
 
 fn first() -> GroupKey {
@@ -482,11 +488,11 @@ fn first() -> GroupKey {
 }
 
 fn last() -> GroupKey {
-    GroupKey::Site(SiteId(u64::MAX), last_row())
+    GroupKey::Site(SiteGeneration::MAX, last_row())
 }
 
 const fn last_row() -> SiteRow {
-    SiteRow::IdFilter(HourStart(i64::MAX))
+    SiteRow::Notes(LogIndex(u64::MAX), u32::MAX)
 }
 
 fn batch_of(rows: &[(GroupKey, &'static str)]) -> GroupBatch {

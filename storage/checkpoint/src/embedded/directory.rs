@@ -21,9 +21,9 @@ const ENGINE_COMPLETE: &str = "version";
 
 const NAME: &str = "ringtail-checkpoint";
 /// Each group's rows lie in its first keyspace.
-const FORMAT_PLAIN: u32 = 1;
+const FORMAT_PLAIN: u32 = 3;
 /// Some group's rows were replaced or removed: which keyspace holds them has to be looked up.
-const FORMAT_REPLACEABLE: u32 = 2;
+const FORMAT_REPLACEABLE: u32 = 4;
 const FORMAT_MAX: u32 = FORMAT_REPLACEABLE;
 
 /// Checks the format, or marks a new directory. Returns where the engine keeps its files.
@@ -69,6 +69,11 @@ fn format_of(marker: &str) -> Option<u32> {
 fn check_marker(path: &Path, marker: &str) -> Result<(), StoreError> {
     match format_of(marker) {
         Some(FORMAT_PLAIN..=FORMAT_MAX) => Ok(()),
+        Some(found @ ..FORMAT_PLAIN) => Err(StoreError::Older {
+            path: path.into(),
+            found,
+            known: FORMAT_PLAIN,
+        }),
         Some(found) if found > FORMAT_MAX => Err(StoreError::Newer {
             path: path.into(),
             found,

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 use bytes::Bytes;
 use ringtail_analytics::{CellTable, Dimension, HourPage, SiteState, Touches, fold_dimension};
 use ringtail_proto::{
-    Acquisition, Client, CurrencyCode, Event, EventFlags, EventId, Generation, HourStart, LogIndex,
-    Place, Revenue, RowReadError, RowReader, RowWrite, SiteId, SiteRow, Text, UnixMillis, Verdict,
+    Acquisition, Client, CurrencyCode, Event, EventFlags, EventId, HourStart, LogIndex, Place,
+    Revenue, RowReadError, RowReader, RowWrite, SiteId, SiteRow, Text, UnixMillis, Verdict,
     VisitorId,
     stored::{BatchWriter, ImportMark, SiteCommand, SiteSettings, site_command},
 };
@@ -296,7 +296,7 @@ impl TestSite {
             let key = view.settings().sketch_key;
             return Some(fold_dimension(rows.iter(), &rows, dimension, key));
         }
-        let bytes = self.rows.rows.get(&SiteRow::Page(Generation(0), hour))?;
+        let bytes = self.rows.rows.get(&SiteRow::Page(hour))?;
         HourPage::decode(bytes).unwrap().table(dimension).cloned()
     }
 
@@ -304,7 +304,7 @@ impl TestSite {
     pub fn hours(&self) -> Vec<HourStart> {
         let view = self.state.view();
         let stored = self.rows.rows.keys().filter_map(|row| match row {
-            SiteRow::Page(_, hour) => Some(*hour),
+            SiteRow::Page(hour) => Some(*hour),
             _ => None,
         });
         let mut hours: Vec<HourStart> = stored.chain(view.hot_hours()).collect();

@@ -1,0 +1,283 @@
+//! What the partitions tell to, and take from, those who carry history elsewhere: the archive's writer and the mirror.
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use ringtail_checkpoint::{GroupBatch, GroupKey, GroupSnapshot, StoreError};
+use ringtail_proto::{
+    GroupId, LogIndex, SiteGeneration, SiteRow, UnixMillis, Verdict,
+    stored::{ArchiveChange, ArchiveObject, PartitionEntry, Seal, partition_entry},
+};
+use ringtail_raft::{Body, spawn_blocking};
+
+use crate::{
+    Note, PartitionError, Partitions, SiteMachine, entry::decode_body, partition::Partition,
+};
+
+const DAY_MS: i64 = 24 * 3_600_000;
+/// Notes removed in one batch.
+const BATCH_NOTES_MAX: usize = 4_096;
+
+/// How far the archive of a group is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ArchiveState {
+    /// The last entry that the archive holds; none before the first seal.
+    pub sealed: Option<LogIndex>,
+    /// The first entry that says something to sites and is in no seal.
+    pub unsealed: Option<LogIndex>,
+    /// The last entry whose verdicts are all in rows: a seal reaches no further.
+    pub settled: Option<LogIndex>,
+    /// Bytes of commands that the group applied since the process started.
+    pub log_bytes: u64,
+    /// What the archive holds, by path.
+    pub objects: Vec<ArchiveObject>,
+}
+
+/// Entries that the archive needs, and what is known about them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unsealed {
+    /// What a seal of these entries says.
+    pub seal: Seal,
+    /// In the order of the log; those that say nothing to sites are left out.
+    pub entries: Vec<UnsealedEntry>,
+    /// The verdicts of those slices of which not every event was plainly accepted.
+    pub verdicts: BTreeMap<(LogIndex, u32), Vec<u8>>,
+}
+
+/// An entry of the log that says something to sites.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnsealedEntry {
+    /// Its index.
+    pub index: LogIndex,
+    /// The version byte: which rules apply followed.
+    pub version: u8,
+    /// The leader's stamp.
+    pub stamp: UnixMillis,
+    /// What it says.
+    pub body: partition_entry::Body,
+}
+
+impl<M: SiteMachine> Partitions<M> {
+    /// How far the archive of a group is.
+    ///
+    /// # Errors
+    /// When the partition is not on this node.
+    pub fn archive_state(&self, group: GroupId) -> Result<ArchiveState, PartitionError> {
+        let partition = &self.replica(group)?.partition;
+        let settled = partition.highest_floor();
+        let progress = partition.progress.lock();
+        Ok(ArchiveState {
+            sealed: progress.manifest.sealed().map(|row| row.position.index),
+            unsealed: progress.unsealed.first(),
+            settled: settled.map(|floor| floor.position.index),
+            log_bytes: partition
+                .counters
+                .log_bytes
+                .load(std::sync::atomic::Ordering::Relaxed),
+            objects: progress.manifest.objects().cloned().collect(),
+        })
+    }
+
+    /// The next entries that the archive needs, up to so many bytes and of one UTC day of stamps; none when there are
+    /// none whose verdicts are settled.
+    ///
+    /// # Errors
+    /// When the partition is not on this node, or log or rows cannot be read.
+    pub async fn unsealed(
+        &self,
+        group: GroupId,
+        bytes_max: u64,
+    ) -> Result<Option<Unsealed>, PartitionError> {
+        let partition = self.replica(group)?.partition.clone();
+        let _entrance = partition.enter().await?;
+        partition.unsealed(bytes_max).await
+    }
+
+    /// Proposes a change of the archive and waits until it is applied here; false when it was void.
+    ///
+    /// # Errors
+    /// When this node does not lead the group or the change may or may not hold.
+    pub async fn change_archive(
+        &self,
+        group: GroupId,
+        change: ArchiveChange,
+    ) -> Result<bool, PartitionError> {
+        let replica = self.replica(group)?;
+        let entry = PartitionEntry {
+            stamp_ms: replica.partition.applied().1.0,
+            body: Some(partition_entry::Body::Archive(change)),
+        };
+        let proposal = replica.raft.propose(entry.to_log()).await?;
+        let applied = proposal.applied().await?;
+        Ok(applied.reply.first() == Some(&Verdict::Accepted.code()))
+    }
+}
+
+impl<M: SiteMachine> Partition<M> {
+    pub(crate) async fn unsealed(
+        &self,
+        bytes_max: u64,
+    ) -> Result<Option<Unsealed>, PartitionError> {
+        let Some(settled) = self.highest_floor().map(|floor| floor.position.index) else {
+            return Ok(None);
+        };
+        let (first, sealed) = {
+            let progress = self.progress.lock();
+            let sealed = progress.manifest.sealed().map(|row| row.position.index);
+            (progress.unsealed.first(), sealed)
+        };
+        let Some(first) = first.filter(|first| *first <= settled) else {
+            return Ok(None);
+        };
+        let entries = self.read_day(first, settled, bytes_max).await?;
+        let Some(last) = entries.last().map(|entry| entry.index) else {
+            return Ok(None);
+        };
+        let (position, membership, stamp) = {
+            let progress = self.progress.lock();
+            let position = progress.positions.at(last);
+            (position, progress.memberships.at(last), progress.stamp)
+        };
+        // Sealed by another leader meanwhile.
+        let Some(position) = position else {
+            return Ok(None);
+        };
+        let rows = self.rows().snapshot();
+        let verdicts = spawn_blocking(move || verdicts(&*rows, first, last)).await;
+        let verdicts = verdicts.map_err(|_| PartitionError::Stopping(self.group))??;
+        let seal = Seal {
+            after_index: sealed.unwrap_or_default().0,
+            term: position.term,
+            node: position.node.0,
+            index: last.0,
+            stamp_ms: stamp.0,
+            membership: membership.unwrap_or_default(),
+        };
+        Ok(Some(Unsealed {
+            seal,
+            entries,
+            verdicts,
+        }))
+    }
+
+    /// Entries of one UTC day of stamps, up to so many bytes but at least one if there is any.
+    async fn read_day(
+        &self,
+        first: LogIndex,
+        last: LogIndex,
+        bytes_max: u64,
+    ) -> Result<Vec<UnsealedEntry>, PartitionError> {
+        let mut entries: Vec<UnsealedEntry> = Vec::new();
+        let (mut next, mut bytes) = (first, 0);
+        let step_max = self.options.rebuild_bytes_max;
+        while next <= last && bytes < bytes_max {
+            let read = self.seams.log.read(self.group, next, last, step_max).await;
+            let read = read.map_err(|error| PartitionError::Log {
+                group: self.group,
+                message: error.to_string(),
+            })?;
+            for committed in read {
+                next = LogIndex(committed.position.index.0 + 1);
+                let Body::Command(command) = committed.body else {
+                    continue;
+                };
+                let size = command.len() as u64;
+                let decoded = decode_body(self.group, committed.position.index, command)?;
+                let Some(entry) = decoded else { continue };
+                let day = |entry: &UnsealedEntry| entry.stamp.0.div_euclid(DAY_MS);
+                let is_of_day = entries
+                    .first()
+                    .is_none_or(|first| day(first) == day(&entry));
+                if !is_of_day || (bytes + size > bytes_max && !entries.is_empty()) {
+                    return Ok(entries);
+                }
+                bytes += size;
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Removes the notes that nobody needs any more; returns how many. Below the floor nothing waits for the archive.
+    pub(crate) async fn forget_old_notes(&self) -> Result<usize, PartitionError> {
+        let (floor, mirrored) = {
+            let progress = self.progress.lock();
+            let floor = progress.floor.as_ref().map(|floor| floor.position.index);
+            (floor, progress.mirrored)
+        };
+        let through = match self.options.mirrors {
+            true => floor.min(mirrored),
+            false => floor,
+        };
+        match through {
+            Some(through) => self.forget_notes(through).await,
+            None => Ok(0),
+        }
+    }
+
+    async fn forget_notes(&self, through: LogIndex) -> Result<usize, PartitionError> {
+        let rows = self.rows();
+        let forgotten = spawn_blocking(move || {
+            let mut keys = Vec::new();
+            each_note(&*rows.snapshot(), &mut |key, index, _| {
+                if index <= through {
+                    keys.push(key);
+                }
+                Ok(())
+            })?;
+            for keys in keys.chunks(BATCH_NOTES_MAX) {
+                let mut batch = GroupBatch::new();
+                for key in keys {
+                    batch.remove(key);
+                }
+                rows.commit(batch)?;
+            }
+            Ok::<_, StoreError>(keys.len())
+        });
+        let forgotten = forgotten.await;
+        Ok(forgotten.map_err(|_| PartitionError::Stopping(self.group))??)
+    }
+}
+
+/// What the notes tell of entries `first..=last`.
+fn verdicts(
+    rows: &dyn GroupSnapshot,
+    first: LogIndex,
+    last: LogIndex,
+) -> Result<BTreeMap<(LogIndex, u32), Vec<u8>>, StoreError> {
+    let mut verdicts = BTreeMap::new();
+    each_note(rows, &mut |_, _, value| {
+        for slice in Note::decode(&value)?.verdicts {
+            if (first..=last).contains(&slice.index) {
+                verdicts.insert((slice.index, slice.slice), slice.codes().collect());
+            }
+        }
+        Ok(())
+    })?;
+    Ok(verdicts)
+}
+
+/// Visits every note of the group with the index of its batch.
+fn each_note(
+    rows: &dyn GroupSnapshot,
+    visit: &mut dyn FnMut(GroupKey, LogIndex, bytes::Bytes) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let first = GroupKey::Site(SiteGeneration::MIN, SiteRow::Notes(LogIndex(0), 0));
+    let last = GroupKey::Site(
+        SiteGeneration::MAX,
+        SiteRow::Notes(LogIndex(u64::MAX), u32::MAX),
+    );
+    let mut failed = None;
+    rows.range(&first, &last, &mut |key, value| {
+        let GroupKey::Site(_, SiteRow::Notes(index, _)) = key else {
+            return ControlFlow::Continue(());
+        };
+        match visit(key, index, value) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    failed.map_or(Ok(()), Err)
+}

@@ -1,0 +1,257 @@
+//! What the archive needs, and what it has.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use ringtail_proto::{
+    LogIndex,
+    Verdict::{Accepted, Duplicate, Late},
+    stored::{ArchiveChange, ArchiveObject, partition_entry::Body as EntryBody},
+};
+use ringtail_raft::{Body, Machine as _};
+
+use super::{
+    adding_machine::LATE,
+    world::{Process, TestEvent, World, add, run},
+};
+use crate::Unsealed;
+
+const BYTES_MAX: u64 = 1 << 20;
+
+fn archived() -> World {
+    let mut world = World::new();
+    world.options.archives = true;
+    world
+}
+
+async fn unsealed(process: &Process) -> Option<Unsealed> {
+    process.partition.unsealed(BYTES_MAX).await.unwrap()
+}
+
+/// The change that a sealer proposes for what it was given.
+fn seal_of(unsealed: &Unsealed) -> ArchiveChange {
+    let path = format!("{}-{}", unsealed.entries[0].index, unsealed.seal.index);
+    ArchiveChange {
+        seal: Some(unsealed.seal.clone()),
+        added: vec![ArchiveObject {
+            path: Bytes::from(path),
+            ..ArchiveObject::default()
+        }],
+        ..ArchiveChange::default()
+    }
+}
+
+fn floor(world: &World) -> u64 {
+    world.log.floor.load(Ordering::Relaxed)
+}
+
+async fn checkpointed(world: &World, process: &Process) {
+    world.pass(10);
+    process.duties().await;
+}
+
+#[test]
+fn the_log_is_kept_until_the_archive_has_it() {
+    run(async {
+        let world = archived();
+        let process = world.start().await;
+        process.apply(world.log.append(Body::Blank)).await;
+        process.apply(world.log.append_events(&[add(1, 1)])).await;
+        process.apply(world.log.append_events(&[add(2, 2)])).await;
+        checkpointed(&world, &process).await;
+        assert_eq!(floor(&world), 1, "the blank entry says nothing to sites");
+        let found = unsealed(&process).await.unwrap();
+        assert_eq!(found.seal.index, 3);
+        process.apply(world.log.append_events(&[add(1, 3)])).await;
+        let change = world.log.append_change(seal_of(&found));
+        assert_eq!(process.apply(change).await, [Accepted]);
+        checkpointed(&world, &process).await;
+        assert_eq!(floor(&world), 3, "entry 4 is in no seal");
+        process.kill().await;
+        world.memory.crash(0);
+        let process = world.start().await;
+        let found = unsealed(&process).await;
+        assert_eq!(found.map(|found| found.seal.after_index), Some(3));
+    });
+}
+
+#[test]
+fn entries_that_say_nothing_to_sites_need_no_seal() {
+    run(async {
+        let world = archived();
+        let process = world.start().await;
+        process.apply(world.log.append_events(&[add(1, 1)])).await;
+        checkpointed(&world, &process).await;
+        let found = unsealed(&process).await.unwrap();
+        let change = world.log.append_change(seal_of(&found));
+        process.apply(change).await;
+        process.apply(world.log.append(Body::Blank)).await;
+        checkpointed(&world, &process).await;
+        assert_eq!(floor(&world), 3, "the seal itself and the blank entry");
+        assert_eq!(unsealed(&process).await, None);
+    });
+}
+
+#[test]
+fn a_second_seal_of_the_same_entries_is_void() {
+    run(async {
+        let world = archived();
+        let process = world.start().await;
+        process.apply(world.log.append_events(&[add(1, 1)])).await;
+        checkpointed(&world, &process).await;
+        let found = unsealed(&process).await.unwrap();
+        let first = world.log.append_change(seal_of(&found));
+        let second = world.log.append_change(seal_of(&found));
+        assert_eq!(process.apply(first).await, [Accepted]);
+        assert_eq!(process.apply(second).await, [Duplicate]);
+    });
+}
+
+#[test]
+fn a_seal_of_another_leader_s_term_is_void() {
+    run(async {
+        let world = archived();
+        let process = world.start().await;
+        process.apply(world.log.append_events(&[add(1, 1)])).await;
+        checkpointed(&world, &process).await;
+        let found = unsealed(&process).await.unwrap();
+        // The term is 1 up to entry 6.
+        while process.partition.applied().0.unwrap().index < LogIndex(6) {
+            process.apply(world.log.append(Body::Blank)).await;
+        }
+        let late = ArchiveChange {
+            term: 1,
+            ..seal_of(&found)
+        };
+        let entry = ringtail_proto::stored::PartitionEntry {
+            stamp_ms: 0,
+            body: Some(EntryBody::Archive(late)),
+        };
+        let entry = world.log.append(Body::Command(entry.to_log()));
+        assert_eq!(process.apply(entry).await, [Duplicate]);
+        let now = world.log.append_change(seal_of(&found));
+        assert_eq!(process.apply(now).await, [Accepted]);
+    });
+}
+
+#[test]
+fn verdicts_outlive_the_process_that_gave_them() {
+    run(async {
+        let world = archived();
+        let process = world.start().await;
+        process
+            .apply(world.log.append_events(&[add(1, 1), add(2, 2)]))
+            .await;
+        let events = [add(1, 1), add(1, 5), TestEvent(2, 6, 6, LATE)];
+        let given = process.apply(world.log.append_events(&events)).await;
+        assert_eq!(given, [Duplicate, Accepted, Late]);
+        checkpointed(&world, &process).await;
+        process.apply(world.log.append_events(&[add(1, 5)])).await;
+        process.kill().await;
+        let process = world.start().await;
+        checkpointed(&world, &process).await;
+        let found = unsealed(&process).await.unwrap();
+        let verdicts: Vec<_> = found
+            .verdicts
+            .into_iter()
+            .map(|((index, slice), codes)| (index.0, slice, codes))
+            .collect();
+        let [duplicate, accepted, late] = [Duplicate, Accepted, Late].map(|verdict| verdict.code());
+        assert_eq!(
+            verdicts,
+            [
+                (2, 0, vec![duplicate, accepted]),
+                (2, 1, vec![late]),
+                (3, 0, vec![duplicate]),
+            ]
+        );
+        assert_eq!(found.entries.len(), 3);
+    });
+}
+
+#[test]
+fn a_seal_ends_where_verdicts_are_not_settled_yet() {
+    run(async {
+        let world = archived();
+        let process = world.start().await;
+        process.apply(world.log.append_events(&[add(1, 1)])).await;
+        assert_eq!(unsealed(&process).await, None, "only memory has it");
+        checkpointed(&world, &process).await;
+        process.apply(world.log.append_events(&[add(1, 2)])).await;
+        let found = unsealed(&process).await.unwrap();
+        assert_eq!(found.seal.index, 1);
+    });
+}
+
+#[test]
+fn a_seal_is_bounded_and_has_at_least_one_entry() {
+    run(async {
+        let world = archived();
+        let process = world.start().await;
+        for id in 1..=4 {
+            process.apply(world.log.append_events(&[add(1, id)])).await;
+        }
+        checkpointed(&world, &process).await;
+        let all = unsealed(&process).await.unwrap();
+        assert_eq!(all.entries.len(), 4);
+        let one = process.partition.unsealed(1).await.unwrap().unwrap();
+        assert_eq!((one.entries.len(), one.seal.index), (1, 1));
+    });
+}
+
+#[test]
+fn notes_go_once_the_archive_has_what_they_tell() {
+    run(async {
+        let world = archived();
+        let process = world.start().await;
+        process
+            .apply(world.log.append_events(&[add(1, 1), add(1, 1)]))
+            .await;
+        world.pass(10);
+        let report = process.duties().await;
+        assert_eq!(report.forgotten_notes, 0);
+        let found = unsealed(&process).await.unwrap();
+        assert_eq!(found.verdicts.len(), 1);
+        let change = world.log.append_change(seal_of(&found));
+        process.apply(change).await;
+        let forgotten = process.duties().await.forgotten_notes;
+        assert_eq!(
+            forgotten, 2,
+            "of the checkpoint and of the roll-up after it"
+        );
+    });
+}
+
+#[test]
+fn a_joiner_has_the_manifest_and_the_log_that_no_seal_holds() {
+    run(async {
+        let world = archived();
+        let process = world.start().await;
+        process.apply(world.log.append_events(&[add(1, 1)])).await;
+        checkpointed(&world, &process).await;
+        let found = unsealed(&process).await.unwrap();
+        let change = world.log.append_change(seal_of(&found));
+        process.apply(change).await;
+        process
+            .apply(world.log.append_events(&[add(1, 2), add(1, 1)]))
+            .await;
+        checkpointed(&world, &process).await;
+        let (floor, mut source) = process.raft.snapshot().await.unwrap();
+        assert_eq!(floor.position.unwrap().index, LogIndex(2));
+        let other = archived();
+        other.log.copy(&world.log);
+        let joiner = other.start_unapplied().await;
+        let mut sink = joiner.raft.receive_snapshot().await.unwrap();
+        while let Some(part) = source.next().await.unwrap() {
+            sink.put(part).await.unwrap();
+        }
+        sink.finish().await.unwrap();
+        for entry in world.log.after(2) {
+            joiner.apply(entry).await;
+        }
+        let theirs = unsealed(&process).await.unwrap();
+        assert_eq!(theirs.seal.after_index, 1);
+        assert_eq!(unsealed(&joiner).await, Some(theirs));
+        assert_eq!(joiner.hash(1).await, process.hash(1).await);
+    });
+}
