@@ -10,6 +10,7 @@
 
 mod bench;
 mod build;
+mod cassandra;
 mod chaos;
 mod children;
 mod cluster;
@@ -68,6 +69,15 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Starts a real Apache Cassandra on loopback, prints its addresses; serves until ctrl-C.
+    Cassandra {
+        /// How many nodes: 1 or 3.
+        #[arg(long, default_value_t = 1)]
+        nodes: usize,
+        /// Where the nodes keep their data; removed at the end when not given.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
     /// Measures the figures of speed and prints them as one JSON document.
     Bench {
         /// Names of the figures; all but `cold_build` when none is given.
@@ -118,6 +128,9 @@ fn run(command: Command) -> anyhow::Result<()> {
             data_dir,
             once,
         } => cluster::cluster(&workspace, nodes, &data_dir, once),
+        Command::Cassandra { nodes, dir } => {
+            cassandra::cassandra(&workspace, nodes, dir.as_deref())
+        }
         Command::Bench { figures } => bench::bench(&workspace, &figures),
         Command::Chaos { options } => chaos::chaos(&workspace, &options),
     }

@@ -18,7 +18,16 @@ const PROGRAMS: [(&str, &str); 3] = [("node", "nodejs"), ("npm", "npm"), ("pytho
 /// Everything that `cargo xtask test` needs.
 pub(crate) fn for_tests() -> anyhow::Result<()> {
     programs(&PROGRAMS)?;
+    for_cassandra()?;
     chromium()
+}
+
+/// What starts a real Cassandra, and what fetches it.
+const CASSANDRA: [(&str, &str); 2] = [("java", "openjdk-17-jre-headless"), ("mvn", "maven")];
+
+/// What `cargo xtask cassandra` and the tests of the store in Cassandra need.
+pub(crate) fn for_cassandra() -> anyhow::Result<()> {
+    programs(&CASSANDRA)
 }
 
 /// What a build needs beside cargo.
