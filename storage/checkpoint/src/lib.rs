@@ -7,6 +7,7 @@
 //! It deliberately knows nothing of what the rows mean: each value begins with a version byte of its owner. It neither
 //! decides when to persist nor runs anything in the background of its own.
 
+pub mod cassandra;
 pub mod conformance;
 mod embedded;
 mod error;

@@ -1,0 +1,512 @@
+//! Single steps on the tables, each retried as a whole.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use ringtail_proto::{GroupId, SiteId};
+use scylla::statement::{
+    batch::{Batch, BatchType},
+    prepared::PreparedStatement,
+};
+use uuid::Uuid;
+
+use super::{
+    MirrorError,
+    cells::{self, First, FirstChunk, damaged},
+    error::{of_execution, of_pager},
+    link::{Connection, Link},
+    partition::Partition,
+    session::odd_answer,
+};
+
+/// A batch is one mutation of one partition: whole or not at all, so it is small enough for every server's limits.
+const BATCH_BYTES_MAX: usize = 256 << 10;
+const BATCH_ROWS_MAX: usize = 100;
+
+/// One chunk of one version of one row.
+#[derive(Clone, Debug)]
+pub(super) struct Cell {
+    pub(super) partition: Partition,
+    pub(super) key: Bytes,
+    pub(super) version: i64,
+    pub(super) chunk: i32,
+    pub(super) value: Bytes,
+}
+
+/// A piece of a partition as of one version.
+#[derive(Debug, Default)]
+pub(super) struct Piece {
+    /// Keys and values, ascending.
+    pub(super) rows: Vec<(Bytes, Bytes)>,
+    /// The last key that was looked at when there may be more.
+    pub(super) last: Option<Bytes>,
+}
+
+type PutValues = (Uuid, i32, i64, i64, Bytes, i64, i32, Bytes, i64);
+
+impl Cell {
+    fn values(self) -> PutValues {
+        let Partition {
+            incarnation,
+            group,
+            site,
+            bucket,
+        } = self.partition;
+        (
+            incarnation,
+            group,
+            site,
+            bucket,
+            self.key,
+            self.version,
+            self.chunk,
+            self.value,
+            self.version,
+        )
+    }
+}
+
+impl Link {
+    /// Writes cells, several batches at a time; in no order.
+    pub(super) async fn put_all(&self, cells: Vec<Cell>) -> Result<(), MirrorError> {
+        let batches = batches_of(cells);
+        futures::stream::iter(batches)
+            .map(Ok)
+            .try_for_each_concurrent(self.options.concurrency_max.max(1), |batch| {
+                self.put_batch(batch)
+            })
+            .await
+    }
+
+    /// Writes cells of one partition: all or none.
+    async fn put_batch(&self, cells: Vec<Cell>) -> Result<(), MirrorError> {
+        let started = Instant::now();
+        let rows = cells.len() as u64;
+        let bytes: usize = cells.iter().map(|cell| cell.value.len()).sum();
+        let values: Vec<PutValues> = cells.into_iter().map(Cell::values).collect();
+        self.call(
+            |Connection {
+                 session,
+                 statements,
+             }| {
+                let values = values.clone();
+                async move {
+                    let answer = match <[PutValues; 1]>::try_from(values) {
+                        // Nine values are bound as a tuple; alone they need no batch around them.
+                        Ok([values]) => session.execute_unpaged(&statements.put, values).await,
+                        Err(values) => {
+                            let mut batch = Batch::new(BatchType::Unlogged);
+                            batch.set_is_idempotent(true);
+                            for _ in &values {
+                                batch.append_statement(statements.put.clone());
+                            }
+                            session.batch(&batch, values).await
+                        }
+                    };
+                    answer
+                        .map(drop)
+                        .map_err(|error| of_execution(error, self.user()))
+                }
+            },
+        )
+        .await?;
+        metrics::counter!("ringtail_mirror_written_rows_total").increment(rows);
+        metrics::counter!("ringtail_mirror_written_bytes_total").increment(bytes as u64);
+        metrics::histogram!("ringtail_mirror_write_seconds").record(started.elapsed());
+        Ok(())
+    }
+
+    /// The newest version of a row at or below one: its number, and its value unless the row was removed by it.
+    pub(super) async fn newest(
+        &self,
+        partition: Partition,
+        key: &Bytes,
+        version_max: i64,
+    ) -> Result<Option<(i64, Option<Bytes>)>, MirrorError> {
+        let started = Instant::now();
+        let Partition {
+            incarnation,
+            group,
+            site,
+            bucket,
+        } = partition;
+        let values = (incarnation, group, site, bucket, key.clone(), version_max);
+        let rows: Vec<(i64, i32, Bytes)> = self.rows(|at| &at.newest, values).await?;
+        let Some((version, chunk, value)) = rows.into_iter().next() else {
+            return Ok(None);
+        };
+        let first = first_of(key, version, chunk, value)?;
+        let Some(first) = first.value else {
+            return Ok(Some((version, None)));
+        };
+        let mut rest = Vec::new();
+        if first.is_part() {
+            let values = (incarnation, group, site, bucket, key.clone(), version);
+            rest = self.rows(|at| &at.rest, values).await?;
+        }
+        let value = join(key, version, first, &rest)?;
+        metrics::histogram!("ringtail_mirror_read_seconds").record(started.elapsed());
+        metrics::counter!("ringtail_mirror_read_bytes_total").increment(value.len() as u64);
+        Ok(Some((version, Some(value))))
+    }
+
+    /// The rows `from..=to` of a partition as of one version, as many as `bytes_max` bytes hold, at least one.
+    pub(super) async fn piece(
+        &self,
+        partition: Partition,
+        from: &Bytes,
+        to: &Bytes,
+        version_max: i64,
+        bytes_max: usize,
+    ) -> Result<Piece, MirrorError> {
+        let Partition {
+            incarnation,
+            group,
+            site,
+            bucket,
+        } = partition;
+        let values = (incarnation, group, site, bucket, from.clone(), to.clone());
+        self.call(
+            |Connection {
+                 session,
+                 statements,
+             }| {
+                let values = values.clone();
+                async move {
+                    let pager = session.execute_iter(statements.range.clone(), values).await;
+                    let pager = pager.map_err(|error| of_pager(&error, self.user()))?;
+                    let mut cells = pager
+                        .rows_stream::<(Bytes, i64, i32, Bytes)>()
+                        .map_err(odd_answer)?;
+                    let mut gathering = Gathering::new(version_max);
+                    while let Some(cell) = cells.next().await {
+                        let (key, version, chunk, value) =
+                            cell.map_err(|error| no_answer(&error))?;
+                        if gathering.is_new_row(&key) && gathering.bytes > bytes_max {
+                            return gathering.finish(true);
+                        }
+                        gathering.take(key, version, chunk, value)?;
+                    }
+                    gathering.finish(false)
+                }
+            },
+        )
+        .await
+    }
+
+    /// Keys and versions of a partition.
+    pub(super) async fn versions(
+        &self,
+        partition: Partition,
+    ) -> Result<Vec<(Bytes, i64)>, MirrorError> {
+        let Partition {
+            incarnation,
+            group,
+            site,
+            bucket,
+        } = partition;
+        let values = (incarnation, group, site, bucket);
+        let mut rows: Vec<(Bytes, i64)> = self.rows(|at| &at.versions, values).await?;
+        // One for each chunk.
+        rows.dedup();
+        Ok(rows)
+    }
+
+    /// Removes the versions of a row below one, and what may yet be written of them.
+    pub(super) async fn remove_below(
+        &self,
+        partition: Partition,
+        key: &Bytes,
+        version: i64,
+    ) -> Result<(), MirrorError> {
+        let Partition {
+            incarnation,
+            group,
+            site,
+            bucket,
+        } = partition;
+        // A version is its own timestamp: this one covers all that it removes, now and later, and none that stays.
+        let timestamp = version - 1;
+        let values = (
+            timestamp,
+            incarnation,
+            group,
+            site,
+            bucket,
+            key.clone(),
+            version,
+        );
+        self.run(|at| &at.remove_below, values).await
+    }
+
+    /// Removes the versions of a row above one, up to the newest that there is.
+    pub(super) async fn remove_above(
+        &self,
+        partition: Partition,
+        key: &Bytes,
+        version: i64,
+        newest: i64,
+    ) -> Result<(), MirrorError> {
+        let Partition {
+            incarnation,
+            group,
+            site,
+            bucket,
+        } = partition;
+        let values = (
+            newest,
+            incarnation,
+            group,
+            site,
+            bucket,
+            key.clone(),
+            version,
+        );
+        self.run(|at| &at.remove_above, values).await
+    }
+
+    pub(super) async fn remove_partition(&self, partition: Partition) -> Result<(), MirrorError> {
+        let Partition {
+            incarnation,
+            group,
+            site,
+            bucket,
+        } = partition;
+        let values = (i64::MAX, incarnation, group, site, bucket);
+        self.run(|at| &at.remove_partition, values).await
+    }
+
+    pub(super) async fn add_bucket(&self, partition: Partition) -> Result<(), MirrorError> {
+        let Partition {
+            incarnation,
+            group,
+            site,
+            bucket,
+        } = partition;
+        self.run(|at| &at.add_bucket, (incarnation, group, site, bucket))
+            .await?;
+        self.run(|at| &at.add_site, (incarnation, group, site))
+            .await
+    }
+
+    /// All sites of a group, ascending.
+    pub(super) async fn sites(
+        &self,
+        incarnation: Uuid,
+        group: GroupId,
+    ) -> Result<Vec<SiteId>, MirrorError> {
+        let values = (incarnation, group.0 as i32);
+        let rows: Vec<(i64,)> = self.rows(|at| &at.sites, values).await?;
+        let mut sites: Vec<SiteId> = rows.iter().map(|(site,)| SiteId(*site as u64)).collect();
+        sites.sort_unstable();
+        Ok(sites)
+    }
+
+    /// All buckets of a site, in the order of the rows in them.
+    pub(super) async fn buckets(
+        &self,
+        incarnation: Uuid,
+        group: GroupId,
+        site: SiteId,
+    ) -> Result<Vec<i64>, MirrorError> {
+        let values = (incarnation, group.0 as i32, site.0 as i64);
+        let rows: Vec<(i64,)> = self.rows(|at| &at.buckets, values).await?;
+        let mut buckets: Vec<i64> = rows.into_iter().map(|(bucket,)| bucket).collect();
+        buckets.sort_unstable_by_key(|bucket| *bucket as u64);
+        Ok(buckets)
+    }
+
+    /// All rows of an answer, however many pages it has.
+    pub(super) async fn rows<R, V>(
+        &self,
+        statement: impl Fn(&super::statements::Statements) -> &PreparedStatement,
+        values: V,
+    ) -> Result<Vec<R>, MirrorError>
+    where
+        R: for<'frame, 'metadata> scylla::deserialize::row::DeserializeRow<'frame, 'metadata>
+            + 'static,
+        V: scylla::serialize::row::SerializeRow + Clone,
+    {
+        self.call(
+            |Connection {
+                 session,
+                 statements,
+             }| {
+                let prepared = statement(&statements).clone();
+                let values = values.clone();
+                async move {
+                    let pager = session.execute_iter(prepared, values).await;
+                    let pager = pager.map_err(|error| of_pager(&error, self.user()))?;
+                    let rows = pager.rows_stream::<R>().map_err(odd_answer)?;
+                    rows.try_collect::<Vec<R>>()
+                        .await
+                        .map_err(|error| no_answer(&error))
+                }
+            },
+        )
+        .await
+    }
+
+    /// Runs a statement that answers nothing.
+    pub(super) async fn run<V>(
+        &self,
+        statement: impl Fn(&super::statements::Statements) -> &PreparedStatement,
+        values: V,
+    ) -> Result<(), MirrorError>
+    where
+        V: scylla::serialize::row::SerializeRow + Clone,
+    {
+        self.call(
+            |Connection {
+                 session,
+                 statements,
+             }| {
+                let prepared = statement(&statements).clone();
+                let values = values.clone();
+                async move {
+                    let answer = session.execute_unpaged(&prepared, values).await;
+                    answer
+                        .map(drop)
+                        .map_err(|error| of_execution(error, self.user()))
+                }
+            },
+        )
+        .await
+    }
+}
+
+/// Cells by partition, in batches that servers take; a big cell goes alone.
+fn batches_of(mut cells: Vec<Cell>) -> Vec<Vec<Cell>> {
+    cells.sort_by_key(|cell| cell.partition);
+    let mut batches: Vec<Vec<Cell>> = Vec::new();
+    let mut bytes = 0;
+    for cell in cells {
+        let size = cell.key.len() + cell.value.len();
+        match batches.last_mut() {
+            Some(batch)
+                if batch.first().map(|first| first.partition) == Some(cell.partition)
+                    && batch.len() < BATCH_ROWS_MAX
+                    && bytes + size <= BATCH_BYTES_MAX =>
+            {
+                bytes += size;
+                batch.push(cell);
+            }
+            _ => {
+                bytes = size;
+                batches.push(vec![cell]);
+            }
+        }
+    }
+    batches
+}
+
+/// Puts rows together from cells that come by key, version descending, chunk.
+struct Gathering {
+    version_max: i64,
+    rows: Vec<(Bytes, Bytes)>,
+    bytes: usize,
+    /// The row at hand, and its newest version at or below the pin once it came.
+    current: Option<(Bytes, Option<Current>)>,
+}
+
+struct Current {
+    version: i64,
+    first: Option<FirstChunk>,
+    rest: Vec<(i32, Bytes)>,
+}
+
+impl Gathering {
+    const fn new(version_max: i64) -> Self {
+        Self {
+            version_max,
+            rows: Vec::new(),
+            bytes: 0,
+            current: None,
+        }
+    }
+
+    fn is_new_row(&self, key: &Bytes) -> bool {
+        self.current
+            .as_ref()
+            .is_none_or(|(current, _)| current != key)
+    }
+
+    fn take(
+        &mut self,
+        key: Bytes,
+        version: i64,
+        chunk: i32,
+        value: Bytes,
+    ) -> Result<(), MirrorError> {
+        if self.is_new_row(&key) {
+            self.close_row()?;
+            self.current = Some((key.clone(), None));
+        }
+        let Some((_, row)) = &mut self.current else {
+            return Ok(());
+        };
+        match row {
+            None if version <= self.version_max => {
+                *row = Some(Current {
+                    version,
+                    first: first_of(&key, version, chunk, value)?.value,
+                    rest: Vec::new(),
+                });
+            }
+            Some(current) if current.version == version => {
+                self.bytes += value.len();
+                current.rest.push((chunk, value));
+            }
+            // Above the pin, or superseded.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn close_row(&mut self) -> Result<(), MirrorError> {
+        let Some((key, Some(current))) = self.current.take() else {
+            return Ok(());
+        };
+        if let Some(first) = current.first {
+            let value = join(&key, current.version, first, &current.rest)?;
+            self.bytes += key.len() + value.len();
+            self.rows.push((key, value));
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, is_cut: bool) -> Result<Piece, MirrorError> {
+        let last = self.current.as_ref().map(|(key, _)| key.clone());
+        self.close_row()?;
+        Ok(Piece {
+            rows: self.rows,
+            last: last.filter(|_| is_cut),
+        })
+    }
+}
+
+fn first_of(key: &[u8], version: i64, chunk: i32, value: Bytes) -> Result<First, MirrorError> {
+    if chunk != 0 {
+        let message = format!("it begins with chunk {chunk}");
+        return Err(damaged(key, version, message));
+    }
+    cells::read_first(value).map_err(|message| damaged(key, version, message))
+}
+
+fn join(
+    key: &[u8],
+    version: i64,
+    first: FirstChunk,
+    rest: &[(i32, Bytes)],
+) -> Result<Bytes, MirrorError> {
+    let joined = first.join(rest);
+    joined.map_err(|message| damaged(key, version, message))
+}
+
+/// A page that did not come; it is asked for again.
+fn no_answer(error: &impl std::fmt::Display) -> MirrorError {
+    MirrorError::NoAnswer {
+        message: error.to_string(),
+    }
+}
