@@ -83,6 +83,7 @@ mod tests {
                 incarnation: Uuid::nil(),
                 group: 1,
                 site: 1,
+                generation: 0,
                 bucket: 1,
             },
             key: Bytes::new(),

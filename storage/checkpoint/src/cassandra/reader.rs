@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::stream::{self, Stream};
-use ringtail_proto::{GroupId, LogIndex, SiteId, SiteRow};
+use ringtail_proto::{GroupId, LogIndex, SiteGeneration, SiteRow};
 
 use super::{Mirror, MirrorError, link::Link, partition::Partition};
 use crate::GroupKey;
@@ -30,8 +30,8 @@ pub struct MirrorReader {
 pub struct SitePin {
     /// The group.
     pub group: GroupId,
-    /// The site.
-    pub site: SiteId,
+    /// The site, by generation.
+    pub site: SiteGeneration,
     /// The log index of the checkpoint.
     pub version: LogIndex,
     taken: Instant,
@@ -42,11 +42,11 @@ impl MirrorReader {
         Self { mirror }
     }
 
-    /// The sites of a group that were ever written, ascending.
+    /// The sites of a group that were ever written, by generation, ascending.
     ///
     /// # Errors
     /// When the servers do not answer.
-    pub async fn sites(&self, group: GroupId) -> Result<Vec<SiteId>, MirrorError> {
+    pub async fn sites(&self, group: GroupId) -> Result<Vec<SiteGeneration>, MirrorError> {
         let link = self.link();
         link.sites(link.cluster, group).await
     }
@@ -55,7 +55,11 @@ impl MirrorReader {
     ///
     /// # Errors
     /// When the servers do not answer, or the site row is damaged.
-    pub async fn pin(&self, group: GroupId, site: SiteId) -> Result<Option<SitePin>, MirrorError> {
+    pub async fn pin(
+        &self,
+        group: GroupId,
+        site: SiteGeneration,
+    ) -> Result<Option<SitePin>, MirrorError> {
         let taken = Instant::now();
         let key = GroupKey::Site(site, SiteRow::Site);
         let newest = self.newest(group, &key, i64::MAX).await?;
@@ -192,7 +196,6 @@ impl Walk {
         let buckets = match &mut self.buckets {
             Some(buckets) => buckets,
             unknown => {
-                // As unsigned numbers the site row's bucket is the last, so it comes last.
                 let mut buckets = link.buckets(link.cluster, group, site).await?;
                 buckets.reverse();
                 unknown.insert(buckets)

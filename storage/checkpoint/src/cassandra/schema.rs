@@ -25,19 +25,20 @@ const TABLES: [(&str, &str); 5] = [
     ),
     (
         "row_versions",
-        "(incarnation uuid, group_id int, site bigint, bucket bigint, row_key blob, version bigint, chunk int, value blob, \
-         PRIMARY KEY ((incarnation, group_id, site, bucket), row_key, version, chunk)) \
+        "(incarnation uuid, group_id int, site bigint, generation int, bucket bigint, row_key blob, version bigint, chunk int, value blob, \
+         PRIMARY KEY ((incarnation, group_id, site, generation, bucket), row_key, version, chunk)) \
          WITH CLUSTERING ORDER BY (row_key ASC, version DESC, chunk ASC) \
          AND compaction = {'class': 'LeveledCompactionStrategy'}",
     ),
     (
         "sites",
-        "(incarnation uuid, group_id int, site bigint, PRIMARY KEY ((incarnation, group_id), site))",
+        "(incarnation uuid, group_id int, site bigint, generation int, \
+         PRIMARY KEY ((incarnation, group_id), site, generation))",
     ),
     (
         "buckets",
-        "(incarnation uuid, group_id int, site bigint, bucket bigint, \
-         PRIMARY KEY ((incarnation, group_id, site), bucket))",
+        "(incarnation uuid, group_id int, site bigint, generation int, bucket bigint, \
+         PRIMARY KEY ((incarnation, group_id, site, generation), bucket))",
     ),
     (
         "row_sets",
@@ -195,22 +196,24 @@ async fn check_right_to_write(
     session: &Session,
     options: &CassandraOptions,
 ) -> Result<(), MirrorError> {
-    for table in ["row_versions", "sites", "buckets"] {
-        let (other, values) = match table {
-            "sites" => ("", ()),
-            _ => (" AND site = 0", ()),
-        };
-        let bucket = if table == "row_versions" {
-            " AND bucket = 0"
+    let site = " AND site = 0 AND generation = 0";
+    for (table, rest) in [
+        ("row_versions", format!("{site} AND bucket = 0")),
+        ("buckets", site.to_owned()),
+        ("sites", String::new()),
+        ("row_sets", String::new()),
+    ] {
+        let owner = if table == "row_sets" {
+            "cluster"
         } else {
-            ""
+            "incarnation"
         };
         let text = format!(
             "DELETE FROM {}.{table} USING TIMESTAMP 0 \
-             WHERE incarnation = 00000000-0000-0000-0000-000000000000 AND group_id = -1{other}{bucket}",
+             WHERE {owner} = 00000000-0000-0000-0000-000000000000 AND group_id = -1{rest}",
             options.keyspace
         );
-        ask(session, options, &text, values).await?;
+        ask(session, options, &text, ()).await?;
     }
     Ok(())
 }

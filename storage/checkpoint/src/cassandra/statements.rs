@@ -7,7 +7,8 @@ use super::{CassandraOptions, MirrorError, error::of_prepare, session::user};
 /// Rows of a page: chunks are up to 256 KiB, and servers make a page in memory.
 const PAGE_ROWS: i32 = 64;
 
-const PARTITION: &str = "incarnation = ? AND group_id = ? AND site = ? AND bucket = ?";
+const PARTITION: &str =
+    "incarnation = ? AND group_id = ? AND site = ? AND generation = ? AND bucket = ?";
 
 /// All are idempotent: each names its rows, versions and timestamps.
 pub(super) struct Statements {
@@ -64,8 +65,8 @@ impl Statements {
         Ok(Self {
             put: prepare(format!(
                 "INSERT INTO {keyspace}.row_versions \
-                 (incarnation, group_id, site, bucket, row_key, version, chunk, value) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
+                 (incarnation, group_id, site, generation, bucket, row_key, version, chunk, value) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
             ))
             .await?,
             newest: select(
@@ -84,21 +85,21 @@ impl Statements {
             remove_above: remove(" AND row_key = ? AND version > ?").await?,
             remove_partition: remove("").await?,
             add_site: prepare(format!(
-                "INSERT INTO {keyspace}.sites (incarnation, group_id, site) VALUES (?, ?, ?)"
+                "INSERT INTO {keyspace}.sites (incarnation, group_id, site, generation) VALUES (?, ?, ?, ?)"
             ))
             .await?,
-            sites: prepare(format!("SELECT site FROM {keyspace}.sites WHERE {listed}")).await?,
+            sites: prepare(format!("SELECT site, generation FROM {keyspace}.sites WHERE {listed}")).await?,
             remove_sites: prepare(format!("DELETE FROM {keyspace}.sites WHERE {listed}")).await?,
             add_bucket: prepare(format!(
-                "INSERT INTO {keyspace}.buckets (incarnation, group_id, site, bucket) VALUES (?, ?, ?, ?)"
+                "INSERT INTO {keyspace}.buckets (incarnation, group_id, site, generation, bucket) VALUES (?, ?, ?, ?, ?)"
             ))
             .await?,
             buckets: prepare(format!(
-                "SELECT bucket FROM {keyspace}.buckets WHERE {listed} AND site = ?"
+                "SELECT bucket FROM {keyspace}.buckets WHERE {listed} AND site = ? AND generation = ?"
             ))
             .await?,
             remove_buckets: prepare(format!(
-                "DELETE FROM {keyspace}.buckets WHERE {listed} AND site = ?"
+                "DELETE FROM {keyspace}.buckets WHERE {listed} AND site = ? AND generation = ?"
             ))
             .await?,
             put_row_set: prepare(format!(

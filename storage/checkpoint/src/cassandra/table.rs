@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use ringtail_proto::{GroupId, SiteId};
+use ringtail_proto::{GroupId, SiteGeneration};
 use scylla::statement::{
     batch::{Batch, BatchType},
     prepared::PreparedStatement,
@@ -16,7 +16,7 @@ use super::{
     cells::{self, First, FirstChunk, damaged},
     error::{of_execution, of_pager},
     link::{Connection, Link},
-    partition::Partition,
+    partition::{Partition, site_of},
     session::odd_answer,
 };
 
@@ -43,7 +43,7 @@ pub(super) struct Piece {
     pub(super) last: Option<Bytes>,
 }
 
-type PutValues = (Uuid, i32, i64, i64, Bytes, i64, i32, Bytes, i64);
+type PutValues = (Uuid, i32, i64, i32, i64, Bytes, i64, i32, Bytes, i64);
 
 impl Cell {
     fn values(self) -> PutValues {
@@ -51,12 +51,14 @@ impl Cell {
             incarnation,
             group,
             site,
+            generation,
             bucket,
         } = self.partition;
         (
             incarnation,
             group,
             site,
+            generation,
             bucket,
             self.key,
             self.version,
@@ -93,7 +95,7 @@ impl Link {
                 let values = values.clone();
                 async move {
                     let answer = match <[PutValues; 1]>::try_from(values) {
-                        // Nine values are bound as a tuple; alone they need no batch around them.
+                        // Ten values are bound as a tuple; alone they need no batch around them.
                         Ok([values]) => session.execute_unpaged(&statements.put, values).await,
                         Err(values) => {
                             let mut batch = Batch::new(BatchType::Unlogged);
@@ -129,9 +131,18 @@ impl Link {
             incarnation,
             group,
             site,
+            generation,
             bucket,
         } = partition;
-        let values = (incarnation, group, site, bucket, key.clone(), version_max);
+        let values = (
+            incarnation,
+            group,
+            site,
+            generation,
+            bucket,
+            key.clone(),
+            version_max,
+        );
         let rows: Vec<(i64, i32, Bytes)> = self.rows(|at| &at.newest, values).await?;
         let Some((version, chunk, value)) = rows.into_iter().next() else {
             return Ok(None);
@@ -142,7 +153,15 @@ impl Link {
         };
         let mut rest = Vec::new();
         if first.is_part() {
-            let values = (incarnation, group, site, bucket, key.clone(), version);
+            let values = (
+                incarnation,
+                group,
+                site,
+                generation,
+                bucket,
+                key.clone(),
+                version,
+            );
             rest = self.rows(|at| &at.rest, values).await?;
         }
         let value = join(key, version, first, &rest)?;
@@ -164,9 +183,18 @@ impl Link {
             incarnation,
             group,
             site,
+            generation,
             bucket,
         } = partition;
-        let values = (incarnation, group, site, bucket, from.clone(), to.clone());
+        let values = (
+            incarnation,
+            group,
+            site,
+            generation,
+            bucket,
+            from.clone(),
+            to.clone(),
+        );
         self.call(
             |Connection {
                  session,
@@ -204,9 +232,10 @@ impl Link {
             incarnation,
             group,
             site,
+            generation,
             bucket,
         } = partition;
-        let values = (incarnation, group, site, bucket);
+        let values = (incarnation, group, site, generation, bucket);
         let mut rows: Vec<(Bytes, i64)> = self.rows(|at| &at.versions, values).await?;
         // One for each chunk.
         rows.dedup();
@@ -224,6 +253,7 @@ impl Link {
             incarnation,
             group,
             site,
+            generation,
             bucket,
         } = partition;
         // A version is its own timestamp: this one covers all that it removes, now and later, and none that stays.
@@ -233,6 +263,7 @@ impl Link {
             incarnation,
             group,
             site,
+            generation,
             bucket,
             key.clone(),
             version,
@@ -252,6 +283,7 @@ impl Link {
             incarnation,
             group,
             site,
+            generation,
             bucket,
         } = partition;
         let values = (
@@ -259,6 +291,7 @@ impl Link {
             incarnation,
             group,
             site,
+            generation,
             bucket,
             key.clone(),
             version,
@@ -271,9 +304,10 @@ impl Link {
             incarnation,
             group,
             site,
+            generation,
             bucket,
         } = partition;
-        let values = (i64::MAX, incarnation, group, site, bucket);
+        let values = (i64::MAX, incarnation, group, site, generation, bucket);
         self.run(|at| &at.remove_partition, values).await
     }
 
@@ -282,11 +316,15 @@ impl Link {
             incarnation,
             group,
             site,
+            generation,
             bucket,
         } = partition;
-        self.run(|at| &at.add_bucket, (incarnation, group, site, bucket))
-            .await?;
-        self.run(|at| &at.add_site, (incarnation, group, site))
+        self.run(
+            |at| &at.add_bucket,
+            (incarnation, group, site, generation, bucket),
+        )
+        .await?;
+        self.run(|at| &at.add_site, (incarnation, group, site, generation))
             .await
     }
 
@@ -295,10 +333,13 @@ impl Link {
         &self,
         incarnation: Uuid,
         group: GroupId,
-    ) -> Result<Vec<SiteId>, MirrorError> {
+    ) -> Result<Vec<SiteGeneration>, MirrorError> {
         let values = (incarnation, group.0 as i32);
-        let rows: Vec<(i64,)> = self.rows(|at| &at.sites, values).await?;
-        let mut sites: Vec<SiteId> = rows.iter().map(|(site,)| SiteId(*site as u64)).collect();
+        let rows: Vec<(i64, i32)> = self.rows(|at| &at.sites, values).await?;
+        let sites = rows
+            .iter()
+            .map(|(site, generation)| site_of(*site, *generation));
+        let mut sites: Vec<SiteGeneration> = sites.collect();
         sites.sort_unstable();
         Ok(sites)
     }
@@ -308,12 +349,18 @@ impl Link {
         &self,
         incarnation: Uuid,
         group: GroupId,
-        site: SiteId,
+        site: SiteGeneration,
     ) -> Result<Vec<i64>, MirrorError> {
-        let values = (incarnation, group.0 as i32, site.0 as i64);
+        let Partition {
+            group,
+            site,
+            generation,
+            ..
+        } = Partition::in_site(incarnation, group, site, 0);
+        let values = (incarnation, group, site, generation);
         let rows: Vec<(i64,)> = self.rows(|at| &at.buckets, values).await?;
         let mut buckets: Vec<i64> = rows.into_iter().map(|(bucket,)| bucket).collect();
-        buckets.sort_unstable_by_key(|bucket| *bucket as u64);
+        buckets.sort_unstable();
         Ok(buckets)
     }
 

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
-use ringtail_proto::{GroupId, LogIndex, SiteId, SiteRow};
+use ringtail_proto::{GroupId, LogIndex, SiteGeneration, SiteRow};
 use uuid::Uuid;
 
 use super::{
@@ -71,7 +71,7 @@ impl MirrorWriter {
     pub async fn write(
         &self,
         group: GroupId,
-        site: SiteId,
+        site: SiteGeneration,
         version: LogIndex,
         rows: Vec<(GroupKey, Option<Bytes>)>,
     ) -> Result<(), MirrorError> {
@@ -81,7 +81,7 @@ impl MirrorWriter {
         }
         let of_site = |key: &GroupKey| matches!(key, GroupKey::Site(of, _) if *of == site);
         if let Some((key, _)) = rows.iter().find(|(key, _)| !of_site(key)) {
-            return Err(bad(format!("{key:?} is no row of site {}", site.0)));
+            return Err(bad(format!("{key:?} is no row of site {site}")));
         }
         let incarnation = self.mirror.link().cluster;
         self.commit_at(incarnation, group, version, rows, &site_key)

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use ringtail_proto::{GroupId, SiteId};
+use ringtail_proto::{GroupId, SiteGeneration};
 use uuid::Uuid;
 
 use super::Shared;
@@ -175,7 +175,12 @@ async fn partitions(
 async fn remove(link: &Link, group: GroupId, incarnation: Uuid) -> Result<(), MirrorError> {
     for partition in partitions(link, group, incarnation).await? {
         link.remove_partition(partition).await?;
-        let values = (incarnation, partition.group, partition.site);
+        let values = (
+            incarnation,
+            partition.group,
+            partition.site,
+            partition.generation,
+        );
         link.run(|at| &at.remove_buckets, values).await?;
     }
     let values = (incarnation, group.0 as i32);
@@ -189,7 +194,7 @@ pub(super) async fn site_buckets(
     link: &Link,
     incarnation: Uuid,
     group: GroupId,
-    site: SiteId,
+    site: SiteGeneration,
 ) -> Result<Vec<i64>, MirrorError> {
     let mut buckets = link.buckets(incarnation, group, site).await?;
     buckets.retain(|bucket| *bucket != GROUP_BUCKET);

@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use bytes::Bytes;
-use ringtail_proto::{GroupId, SiteId};
+use ringtail_proto::GroupId;
 use uuid::Uuid;
 
 use super::{
@@ -12,10 +12,7 @@ use super::{
 };
 use crate::{
     GroupKey, GroupSnapshot, RawRow, StoreError,
-    cassandra::{
-        partition::{GROUP_BUCKET, Partition},
-        reader::after,
-    },
+    cassandra::{partition::Partition, reader::after},
 };
 
 /// What is read ahead of a visitor.
@@ -83,23 +80,29 @@ impl CassandraSnapshot {
             sites.push((site, buckets));
         }
         let mut stretches = Vec::new();
-        let mut push = |site, bucket, first: Bytes, last: Bytes| {
+        let mut push = |partition, first: Bytes, last: Bytes| {
             let (from, to) = (first.max(from.clone()), last.min(to.clone()));
             if from <= to {
                 stretches.push(Stretch {
-                    partition: Partition::in_site(incarnation, group, site, bucket),
+                    partition,
                     from,
                     to,
                 });
             }
         };
-        push(SiteId(0), GROUP_BUCKET, Bytes::new(), last_of(&[1]));
+        push(
+            Partition::of_group(incarnation, group),
+            Bytes::new(),
+            last_of(&[1]),
+        );
         for kind in SITE_KINDS {
             for (site, buckets) in &sites {
                 let mut prefix = vec![kind];
-                prefix.extend(site.0.to_be_bytes());
+                prefix.extend(site.site.0.to_be_bytes());
+                prefix.extend(site.generation.0.to_be_bytes());
                 for bucket in buckets {
-                    push(*site, *bucket, prefix.clone().into(), last_of(&prefix));
+                    let partition = Partition::in_site(incarnation, group, *site, *bucket);
+                    push(partition, prefix.clone().into(), last_of(&prefix));
                 }
             }
         }
