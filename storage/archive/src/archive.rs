@@ -13,7 +13,7 @@ use ringtail_proto::{UnixMillis, stored::ArchiveObject};
 use crate::{
     cluster_file::{CLUSTER_FILE, ClusterFile},
     error::ArchiveError,
-    local_sync,
+    local_files,
     location::Location,
     object_writer::BuiltObject,
     retry::{Patience, with_retries},
@@ -24,7 +24,7 @@ use crate::{
 pub struct ArchiveOptions {
     /// Where it is.
     pub location: Location,
-    /// How long a failing store is tried again.
+    /// How long a failing store is tried again: several attempts that hang have to fit.
     pub retry_ms_max: u64,
     /// An attempt that takes longer counts as failed; large objects have a second more for each MiB.
     pub attempt_ms_max: u64,
@@ -42,8 +42,8 @@ impl ArchiveOptions {
     pub const fn new(location: Location) -> Self {
         Self {
             location,
-            retry_ms_max: 30_000,
-            attempt_ms_max: 30_000,
+            retry_ms_max: 120_000,
+            attempt_ms_max: 20_000,
             part_bytes_max: 8 << 20,
             object_bytes_max: 512 << 20,
             cached_bytes_max: 128 << 20,
@@ -82,6 +82,9 @@ impl Archive {
         let (store, prefix) = options.location.connect()?;
         let archive = Self::over(store, prefix, options);
         archive.claim(cluster).await?;
+        if let Some(directory) = &archive.directory {
+            local_files::sweep(directory).await?;
+        }
         Ok(archive)
     }
 
@@ -308,7 +311,7 @@ impl Archive {
     async fn make_durable(&self, full: &Path) -> Result<(), ArchiveError> {
         match &self.directory {
             None => Ok(()),
-            Some(directory) => local_sync::sync(directory, full).await,
+            Some(directory) => local_files::sync(directory, full).await,
         }
     }
 

@@ -21,7 +21,7 @@ mod cluster_file;
 mod error;
 mod event;
 mod intern;
-mod local_sync;
+mod local_files;
 mod location;
 mod merge;
 mod merge_plan;

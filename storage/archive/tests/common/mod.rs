@@ -6,6 +6,7 @@
     clippy::indexing_slicing
 )]
 
+pub mod faults;
 pub mod log;
 pub mod s3;
 
