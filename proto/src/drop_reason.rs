@@ -68,6 +68,8 @@ drop_reasons! {
     NotAPageview = 12, "not_a_pageview";
     /// The time cannot be a time of an event.
     AbsurdTime = 13, "absurd_time";
+    /// The visitor or user is left out of the site's history by request.
+    Erased = 14, "erased";
 }
 
 impl DropReason {

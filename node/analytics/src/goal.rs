@@ -1,6 +1,7 @@
 //! Goals: which events meet them.
 
 use ringtail_proto::{UnixMillis, stored};
+use serde::{Deserialize, Serialize};
 
 /// A goal of a site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub struct Goal {
 }
 
 /// What meets a goal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Condition {
     /// An event with exactly this name.
     EventName(String),

@@ -11,6 +11,7 @@ mod goal;
 mod interner;
 mod money;
 mod rows;
+mod rules;
 mod settings;
 mod state;
 mod values;
@@ -26,6 +27,10 @@ pub use cell::{
 pub use dimension::Dimension;
 pub use goal::{Condition, Goal};
 pub use rows::{HourRows, Minute, RowError, Touches, decode_minutes};
+pub use rules::{
+    BotRules, ChannelRule, GoalRule, PageRewrite, Pattern, RuleSet, RuleSetError, RuledEvents,
+    RuledState, Rules, SettingsRules, Subject, Unlisted, Without, ZoneRule,
+};
 pub use settings::Settings;
 pub use state::{
     DICTIONARY_BYTES_MAX, IMPORT_SOURCES_MAX, ImportProgress, LATE_EVENTS_HARD_MAX,

@@ -319,6 +319,9 @@ pub(crate) fn versioned(bytes: &[u8], known: u8) -> Result<&[u8], RowError> {
     match bytes.split_first() {
         None => Err(RowError::Truncated),
         Some((found, rest)) if *found == known => Ok(rest),
+        Some((found, _)) if *found < known => Err(RowError::Damaged {
+            what: format!("version {found} is no longer read, only {known} is"),
+        }),
         Some((found, _)) => Err(RowError::Newer {
             found: *found,
             known,

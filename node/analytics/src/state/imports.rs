@@ -51,18 +51,9 @@ impl Imports {
     pub(crate) fn advance(&mut self, mark: &stored::ImportMark, events: usize) -> MarkVerdict {
         let known = self.sources.get(mark.source.as_ref());
         let applied = known.map_or(0, |progress| progress.last_line);
-        let is_broken = mark.lines.len() != events
-            || mark.first_line == 0
-            || mark.last_line < mark.first_line
-            || mark.source.len() > SOURCE_BYTES_MAX
-            || mark.prefix_hash.len() > SOURCE_BYTES_MAX
-            || mark
-                .lines
-                .iter()
-                .any(|line| u64::from(*line) > mark.last_line - mark.first_line);
         let leaves_gap = mark.first_line > applied.saturating_add(1);
         let is_one_too_many = known.is_none() && self.sources.len() >= IMPORT_SOURCES_MAX;
-        if is_broken || leaves_gap || is_one_too_many {
+        if is_broken_mark(mark, events) || leaves_gap || is_one_too_many {
             return MarkVerdict::Refused;
         }
         if mark.last_line > applied {
@@ -79,4 +70,17 @@ impl Imports {
             progress.is_finished = true;
         }
     }
+}
+
+/// True when a mark contradicts itself or the number of events that it comes with.
+pub(crate) fn is_broken_mark(mark: &stored::ImportMark, events: usize) -> bool {
+    mark.lines.len() != events
+        || mark.first_line == 0
+        || mark.last_line < mark.first_line
+        || mark.source.len() > SOURCE_BYTES_MAX
+        || mark.prefix_hash.len() > SOURCE_BYTES_MAX
+        || mark
+            .lines
+            .iter()
+            .any(|line| u64::from(*line) > mark.last_line - mark.first_line)
 }

@@ -1,11 +1,11 @@
 //! From an event of a batch to an event of the site: checked, its time decided, its values interned.
 
 use ringtail_proto::{
-    CurrencyCode, DropReason, EventFlags, EventId, UnixMillis,
-    stored::{EventBatch, StoredEvent},
+    CurrencyCode, DropReason, EventFlags, EventId, UnixMillis, stored::StoredEvent,
 };
 use smallvec::SmallVec;
 
+use super::batch_tables::BatchTables;
 use crate::{
     Money, NO_VALUE, Settings, ValueId,
     interner::Interner,
@@ -35,11 +35,11 @@ pub(crate) struct BatchPositions {
 struct Positions(Vec<ValueId>);
 
 impl BatchPositions {
-    pub(crate) fn new(batch: &EventBatch, events: usize) -> Self {
+    pub(crate) fn new(tables: BatchTables<'_>, events: usize) -> Self {
         Self {
-            clients: Positions::new(batch.clients.len(), events),
-            places: Positions::new(batch.places.len(), events),
-            acquisitions: Positions::new(batch.acquisitions.len(), events),
+            clients: Positions::new(tables.clients(), events),
+            places: Positions::new(tables.places(), events),
+            acquisitions: Positions::new(tables.acquisitions(), events),
         }
     }
 }
@@ -78,25 +78,32 @@ pub(crate) fn decide_time(
     if !SANE_MS.contains(&time_ms) {
         return Err(DropReason::AbsurdTime);
     }
-    if time_ms > stamp.0.saturating_add(AHEAD_MS_MAX) {
-        return Ok(stamp.0);
-    }
+    let time_ms = time_of(event, stamp);
     if !is_import && time_ms < stamp.0.saturating_sub(BEHIND_MS_MAX) {
         return Err(DropReason::TooLate);
     }
     Ok(time_ms)
 }
 
+/// The time that counts, if one does.
+pub(crate) fn time_of(event: &StoredEvent, stamp: UnixMillis) -> i64 {
+    match event.time_ms {
+        0 => stamp.0,
+        ahead if ahead > stamp.0.saturating_add(AHEAD_MS_MAX) => stamp.0,
+        time_ms => time_ms,
+    }
+}
+
 /// Checks every position and interns the values; none when a position points nowhere or a value cannot be.
 pub(crate) fn resolve(
     event: &StoredEvent,
-    batch: &EventBatch,
+    tables: BatchTables<'_>,
     time_ms: i64,
     settings: &Settings,
     interner: &mut Interner,
     positions: &mut BatchPositions,
 ) -> Option<AppliedEvent> {
-    let text = |position: u32| batch.texts.get(position as usize);
+    let text = |position: u32| tables.text(position);
     let (name, page) = (text(event.name)?, text(event.page)?);
     let hostname = text(event.hostname)?;
     let revenue = match &event.revenue {
@@ -117,9 +124,9 @@ pub(crate) fn resolve(
     if is_property_broken {
         return None;
     }
-    let client = batch.clients.get(event.client as usize)?;
-    let place = batch.places.get(event.place as usize)?;
-    let acquisition = batch.acquisitions.get(event.acquisition as usize)?;
+    let client = tables.client(event.client)?;
+    let place = tables.place(event.place)?;
+    let acquisition = tables.acquisition(event.acquisition)?;
 
     let kind = match name.as_ref() {
         b"pageview" => EventKind::Pageview,

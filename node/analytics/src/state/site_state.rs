@@ -11,6 +11,7 @@ use ringtail_proto::{
 };
 
 use super::{
+    batch_tables::BatchTables,
     error::StateError,
     hot_chains::{Added, HotChains},
     hour_sums::HourSums,
@@ -19,7 +20,7 @@ use super::{
     resolve::{BatchPositions, decide_time, resolve},
 };
 use crate::{
-    Settings,
+    RuledEvents, Settings,
     cell::Uniques,
     dedup::Dedup,
     interner::Interner,
@@ -103,6 +104,14 @@ impl SiteState {
         }
     }
 
+    /// A site never seen, of which settings other than the usual ones hold from the start.
+    pub(crate) fn with_settings(site: SiteId, settings: Settings) -> Self {
+        Self {
+            settings: Arc::new(settings),
+            ..Self::new(site)
+        }
+    }
+
     /// The site.
     #[must_use]
     pub const fn site(&self) -> SiteId {
@@ -113,6 +122,11 @@ impl SiteState {
     #[must_use]
     pub const fn index(&self) -> LogIndex {
         self.index
+    }
+
+    /// The highest stamp applied.
+    pub(crate) const fn stamp(&self) -> UnixMillis {
+        self.stamp
     }
 
     /// The first entry that the store's rows do not hold.
@@ -153,6 +167,28 @@ impl SiteState {
         events: &SiteEvents,
         rows: &dyn RowReader,
     ) -> Result<Vec<Verdict>, StateError> {
+        self.apply_slice(index, stamp, BatchTables::of(batch), events, rows)
+    }
+
+    /// Applies events after the rules of a generation: one verdict for each that is left.
+    pub(crate) fn apply_ruled(
+        &mut self,
+        index: LogIndex,
+        stamp: UnixMillis,
+        ruled: &RuledEvents<'_>,
+        rows: &dyn RowReader,
+    ) -> Result<Vec<Verdict>, StateError> {
+        self.apply_slice(index, stamp, ruled.tables(), ruled.events(), rows)
+    }
+
+    fn apply_slice(
+        &mut self,
+        index: LogIndex,
+        stamp: UnixMillis,
+        tables: BatchTables<'_>,
+        events: &SiteEvents,
+        rows: &dyn RowReader,
+    ) -> Result<Vec<Verdict>, StateError> {
         self.begin(index, stamp);
         let applied_up_to = match &events.import {
             None => None,
@@ -164,12 +200,12 @@ impl SiteState {
                 }
             }
         };
-        let mut positions = BatchPositions::new(batch, events.events.len());
+        let mut positions = BatchPositions::new(tables, events.events.len());
         let mut verdicts = Vec::with_capacity(events.events.len());
         for (position, event) in events.events.iter().enumerate() {
             let verdict = match applied_up_to {
                 Some((mark, line)) if line_of(mark, position) <= line => Verdict::Duplicate,
-                mark => self.apply_event(event, batch, mark.is_some(), &mut positions, rows)?,
+                mark => self.apply_event(event, tables, mark.is_some(), &mut positions, rows)?,
             };
             verdicts.push(verdict);
         }
@@ -257,7 +293,7 @@ impl SiteState {
     fn apply_event(
         &mut self,
         event: &stored::StoredEvent,
-        batch: &EventBatch,
+        tables: BatchTables<'_>,
         is_import: bool,
         positions: &mut BatchPositions,
         rows: &dyn RowReader,
@@ -277,7 +313,7 @@ impl SiteState {
         }
         let settings = self.settings.clone();
         let interner = &mut self.interner;
-        let resolved = resolve(event, batch, time_ms, &settings, interner, positions);
+        let resolved = resolve(event, tables, time_ms, &settings, interner, positions);
         let Some(resolved) = resolved else {
             return Ok(self.drop_event(DropReason::Malformed));
         };

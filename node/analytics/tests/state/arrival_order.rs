@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use ringtail_analytics::Dimension;
+use ringtail_proto::Verdict;
 
 use crate::support::{
     HOUR, Hit, MINUTE, MONDAY, TestSite, custom, engagement, reference, settings, view,
@@ -24,13 +25,13 @@ const TABLES: [(&str, Dimension); 11] = [
 
 /// How an event reaches the site.
 #[derive(Clone, Copy, Debug)]
-struct Arrival {
+pub struct Arrival {
     delay_ms: i64,
     /// What happens after it: 0 checkpoint, 1 checkpoint and restart, else nothing.
     then: u8,
 }
 
-fn hit() -> impl Strategy<Value = Hit> {
+pub fn hit() -> impl Strategy<Value = Hit> {
     let when = prop_oneof![
         3 => (0..8_i64).prop_map(|hour| hour * HOUR),
         2 => (20..30_i64).prop_map(|hour| hour * HOUR),
@@ -63,7 +64,7 @@ fn hit() -> impl Strategy<Value = Hit> {
     )
 }
 
-fn arrival() -> impl Strategy<Value = Arrival> {
+pub fn arrival() -> impl Strategy<Value = Arrival> {
     let delay = prop_oneof![
         4 => 0..5_000_i64,
         2 => 0..90 * MINUTE,
@@ -72,7 +73,7 @@ fn arrival() -> impl Strategy<Value = Arrival> {
     (delay, 0..12_u8).prop_map(|(delay_ms, then)| Arrival { delay_ms, then })
 }
 
-fn distinct(mut hits: Vec<Hit>) -> Vec<Hit> {
+pub fn distinct(mut hits: Vec<Hit>) -> Vec<Hit> {
     for (position, hit) in hits.iter_mut().enumerate() {
         hit.id = (position as u128 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
     }
@@ -81,22 +82,27 @@ fn distinct(mut hits: Vec<Hit>) -> Vec<Hit> {
 
 /// Lets the hits arrive as planned.
 fn arrive(hits: &[Hit], plan: &[Arrival], timeout_minutes: u32) -> TestSite {
+    let mut site = TestSite::with_settings(settings(timeout_minutes));
+    for verdict in arrive_at(&mut site, hits, plan) {
+        assert!(
+            matches!(verdict, Verdict::Accepted | Verdict::Late),
+            "{verdict:?}"
+        );
+    }
+    site
+}
+
+/// Lets the hits arrive at a site as planned; the verdicts are in the order of arrival.
+pub fn arrive_at(site: &mut TestSite, hits: &[Hit], plan: &[Arrival]) -> Vec<Verdict> {
     let mut arriving: Vec<(i64, &Hit, Arrival)> = hits
         .iter()
         .zip(plan)
         .map(|(hit, arrival)| (hit.time + arrival.delay_ms, hit, *arrival))
         .collect();
     arriving.sort_by_key(|(stamp, hit, _)| (*stamp, hit.id));
-    let mut site = TestSite::with_settings(settings(timeout_minutes));
+    let mut verdicts = Vec::new();
     for (stamp, hit, arrival) in arriving {
-        let verdicts = site.apply_at(stamp, std::slice::from_ref(hit));
-        assert!(
-            matches!(
-                verdicts[0],
-                ringtail_proto::Verdict::Accepted | ringtail_proto::Verdict::Late
-            ),
-            "{verdicts:?}"
-        );
+        verdicts.extend(site.apply_at(stamp, std::slice::from_ref(hit)));
         if arrival.then <= 1 {
             site.checkpoint();
         }
@@ -104,7 +110,7 @@ fn arrive(hits: &[Hit], plan: &[Arrival], timeout_minutes: u32) -> TestSite {
             site.restart();
         }
     }
-    site
+    verdicts
 }
 
 fn check_against_reference(site: &TestSite, hits: &[Hit], timeout_minutes: u32) {
@@ -183,7 +189,7 @@ proptest! {
             }
         }
         crashed.restart();
-        crashed.index = crashed.state.index().0;
+        crashed.index = crashed.state().index().0;
         crashed.stamp = MONDAY;
         for (stamp, hit, _) in order.iter().skip(applied_by_store) {
             crashed.apply_at(*stamp, std::slice::from_ref(*hit));

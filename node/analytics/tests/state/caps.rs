@@ -95,7 +95,7 @@ fn the_dictionary_forgets_values_that_nothing_uses() {
         site.apply(&hits);
         site.checkpoint();
     }
-    let bytes = site.state.dictionary_bytes();
+    let bytes = site.state().dictionary_bytes();
     assert!(bytes < 2_000_000, "{bytes}");
     assert_eq!(site.total(|cell| cell.pageviews), 24_000);
 }
@@ -209,8 +209,8 @@ fn a_flood_of_late_events_is_merged_before_it_grows_without_bound() {
             .collect();
         site.apply_at(MONDAY + 6 * HOUR, &hits);
     }
-    assert_eq!(site.state.pending_late(), 0, "merged inline");
-    assert!(site.state.wants_checkpoint());
+    assert_eq!(site.state().pending_late(), 0, "merged inline");
+    assert!(site.state().wants_checkpoint());
     site.checkpoint();
     assert_eq!(site.total(|cell| cell.pageviews), limit + 1);
     assert_eq!(site.total(|cell| cell.visits), 501);

@@ -100,7 +100,7 @@ fn an_event_is_found_by_its_id_with_the_index_of_first_acceptance() {
     let second_index = site.index;
     site.apply(&hits);
     let found = |site: &TestSite, hit: &Hit| {
-        let view = site.state.view();
+        let view = site.state().view();
         let index = view.find_event(EventId(hit.id), &site.rows).unwrap();
         index.map(|index| index.0)
     };
@@ -112,7 +112,7 @@ fn an_event_is_found_by_its_id_with_the_index_of_first_acceptance() {
     site.restart();
     assert_eq!(found(&site, &hits[0]), Some(first_index));
     let visit = site
-        .state
+        .state()
         .view()
         .visit_at(1.into(), (MONDAY + HOUR).into(), &site.rows)
         .unwrap()

@@ -51,7 +51,7 @@ fn the_same_lines_add_nothing_and_resumed_lines_continue() {
     assert_eq!(verdicts[..3], [Verdict::Duplicate; 3]);
     assert_eq!(verdicts[3..], [Verdict::Late; 2]);
     assert_eq!(events(&mut site), 12);
-    let view = site.state.view();
+    let view = site.state().view();
     let progress = view.import(b"access.log").unwrap();
     assert_eq!(progress.last_line, 12);
     assert_eq!(progress.prefix_hash, vec![12; 32]);
@@ -100,12 +100,18 @@ fn a_mark_that_contradicts_itself_is_refused() {
 fn a_finished_import_asks_for_a_checkpoint_that_merges_it() {
     let mut site = TestSite::with_settings(settings(30));
     import(&mut site, 1, 3);
-    assert!(!site.state.wants_checkpoint());
+    assert!(!site.state().wants_checkpoint());
     site.command(Change::ImportFinished(Bytes::from_static(b"access.log")));
-    assert!(site.state.wants_checkpoint());
+    assert!(site.state().wants_checkpoint());
     assert_eq!(events(&mut site), 3);
-    assert!(!site.state.wants_checkpoint());
-    assert!(site.state.view().import(b"access.log").unwrap().is_finished);
+    assert!(!site.state().wants_checkpoint());
+    assert!(
+        site.state()
+            .view()
+            .import(b"access.log")
+            .unwrap()
+            .is_finished
+    );
 }
 
 #[test]
@@ -114,6 +120,6 @@ fn an_import_before_the_first_live_event_is_counted_with_it() {
     import(&mut site, 1, 3);
     site.apply(&[view(2, MONDAY, "/live")]);
     assert_eq!(events(&mut site), 4);
-    let first_hour = site.state.view().first_hour().unwrap();
+    let first_hour = site.state().view().first_hour().unwrap();
     assert_eq!(first_hour.0, YEAR_BEFORE.div_euclid(HOUR) * HOUR);
 }

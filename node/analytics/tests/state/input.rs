@@ -72,7 +72,7 @@ fn positions_that_point_nowhere_are_malformed_and_nothing_panics() {
         let verdicts = apply(&mut site, &batch);
         let malformed = Verdict::Dropped(DropReason::Malformed);
         assert_eq!(verdicts, [malformed, Verdict::Accepted], "{position}");
-        let view = site.state.view();
+        let view = site.state().view();
         let dropped: Vec<_> = view.dropped().collect();
         assert_eq!(dropped, [(DropReason::Malformed, 1)]);
     }
@@ -88,7 +88,7 @@ fn events_that_the_pipeline_dropped_are_counted_by_reason_only() {
     assert_eq!(apply(&mut site, &batch), [bot], "its id is not remembered");
     batch.sites[0].events[0].dropped = 0;
     assert_eq!(apply(&mut site, &batch), [Verdict::Accepted]);
-    let view = site.state.view();
+    let view = site.state().view();
     assert_eq!(view.dropped().collect::<Vec<_>>(), [(DropReason::Bot, 2)]);
 }
 
@@ -108,10 +108,10 @@ fn broken_utf_8_is_replaced_and_counted() {
 #[test]
 fn a_poisoned_entry_moves_the_index_and_is_counted() {
     let mut site = TestSite::with_settings(settings(30));
-    site.state.skip_poisoned(LogIndex(5), UnixMillis(NOW));
-    assert_eq!(site.state.index(), LogIndex(5));
-    assert_eq!(site.state.dirty_since(), Some(LogIndex(1)));
-    let view = site.state.view();
+    site.ruled.skip_poisoned(LogIndex(5), UnixMillis(NOW));
+    assert_eq!(site.state().index(), LogIndex(5));
+    assert_eq!(site.state().dirty_since(), Some(LogIndex(1)));
+    let view = site.state().view();
     assert_eq!(
         view.dropped().collect::<Vec<_>>(),
         [(DropReason::Poisoned, 1)]
@@ -140,7 +140,7 @@ fn damaged_and_newer_rows_are_refused_with_a_reason() {
             StateError::Row {
                 source: RowError::Newer {
                     found: 200,
-                    known: 1
+                    known: 2
                 },
                 ..
             }
@@ -162,7 +162,7 @@ fn batch_of(hits: &[Hit]) -> EventBatch {
 
 fn apply(site: &mut TestSite, batch: &EventBatch) -> Vec<Verdict> {
     site.index += 1;
-    site.state
+    site.ruled
         .apply_events(
             LogIndex(site.index),
             UnixMillis(NOW),

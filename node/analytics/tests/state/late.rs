@@ -22,14 +22,14 @@ fn late_event_bridges_two_visits() {
     let mut site = two_visits_at_rest();
     let verdicts = site.apply_at(MONDAY + 5 * HOUR, &[view(1, MONDAY + 25 * MINUTE, "/m")]);
     assert_eq!(verdicts, [Verdict::Late]);
-    assert_eq!(site.state.pending_late(), 1);
+    assert_eq!(site.state().pending_late(), 1);
     assert_eq!(
         site.total(|cell| cell.visits),
         4,
         "waits for the checkpoint"
     );
     site.checkpoint();
-    assert_eq!(site.state.pending_late(), 0);
+    assert_eq!(site.state().pending_late(), 0);
     assert_eq!(site.total(|cell| cell.visits), 3);
     assert_eq!(
         site.table(Dimension::EntryPage).lines().next().unwrap(),
@@ -40,13 +40,13 @@ fn late_event_bridges_two_visits() {
 #[test]
 fn what_reports_cannot_show_yet_is_known_until_the_checkpoint() {
     let mut site = two_visits_at_rest();
-    assert_eq!(site.state.view().incomplete_since(), None);
+    assert_eq!(site.state().view().incomplete_since(), None);
     site.apply_at(MONDAY + 5 * HOUR, &[view(1, MONDAY + 25 * MINUTE, "/m")]);
-    let first = site.state.index();
+    let first = site.state().index();
     site.apply_at(MONDAY + 5 * HOUR, &[view(2, MONDAY + 35 * MINUTE, "/m")]);
-    assert_eq!(site.state.view().incomplete_since(), Some(first));
+    assert_eq!(site.state().view().incomplete_since(), Some(first));
     site.checkpoint();
-    assert_eq!(site.state.view().incomplete_since(), None);
+    assert_eq!(site.state().view().incomplete_since(), None);
 }
 
 #[test]
@@ -56,14 +56,14 @@ fn a_long_visit_that_changes_hours_at_rest_is_not_complete_either() {
         site.apply(&[view(1, MONDAY + step * 25 * MINUTE, "/a")]);
     }
     site.checkpoint();
-    assert_eq!(site.state.view().incomplete_since(), None);
+    assert_eq!(site.state().view().incomplete_since(), None);
     // The visit began in an hour whose rows are in the store by now.
     site.apply(&[view(1, MONDAY + 12 * 25 * MINUTE, "/b")]);
-    assert_eq!(site.state.pending_late(), 0);
-    let index = site.state.index();
-    assert_eq!(site.state.view().incomplete_since(), Some(index));
+    assert_eq!(site.state().pending_late(), 0);
+    let index = site.state().index();
+    assert_eq!(site.state().view().incomplete_since(), Some(index));
     site.checkpoint();
-    assert_eq!(site.state.view().incomplete_since(), None);
+    assert_eq!(site.state().view().incomplete_since(), None);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_longer_timeout_recalls_visits_from_the_store_and_keeps_what_was_apart() {
     longer.revision = 1;
     site.settings(longer);
     assert_eq!(
-        site.state.view().settings().visit_timeout_ms,
+        site.state().view().settings().visit_timeout_ms,
         240 * MINUTE,
         "an older revision is ignored"
     );

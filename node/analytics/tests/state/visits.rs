@@ -219,7 +219,7 @@ fn minutes_and_recent_values_follow_the_events() {
     ]);
     site.checkpoint();
     site.restart();
-    let view_of_site = site.state.view();
+    let view_of_site = site.state().view();
     let (from, to) = (UnixMillis(MONDAY), UnixMillis(MONDAY + HOUR));
     let minutes: Vec<(i64, u64, u64)> = view_of_site
         .minutes(from, to, &site.rows)
@@ -247,7 +247,7 @@ fn minutes_and_recent_values_follow_the_events() {
         site.apply(&[view(9, site.stamp, "/later")]);
         site.checkpoint();
     }
-    let stored = site.state.view().minutes(from, to, &site.rows).unwrap();
+    let stored = site.state().view().minutes(from, to, &site.rows).unwrap();
     assert_eq!(stored.len(), 2, "minutes rest in the rows of their hour");
 }
 
@@ -255,7 +255,7 @@ fn minutes_and_recent_values_follow_the_events() {
 fn a_view_does_not_change_when_the_state_does() {
     let mut site = TestSite::with_settings(settings(30));
     site.apply(&[view(1, MONDAY, "/a")]);
-    let before = site.state.view();
+    let before = site.state().view();
     site.apply(&[
         view(1, MONDAY + MINUTE, "/b"),
         view(2, MONDAY + MINUTE, "/b"),
@@ -263,5 +263,5 @@ fn a_view_does_not_change_when_the_state_does() {
     let hour = before.hot_hours().next().unwrap();
     let rows = before.hour_rows(hour, ringtail_analytics::Touches::All);
     assert_eq!(rows.iter().map(|row| row.events).sum::<u32>(), 1);
-    assert_eq!(site.state.view().index().0, before.index().0 + 1);
+    assert_eq!(site.state().view().index().0, before.index().0 + 1);
 }

@@ -153,12 +153,12 @@ fn the_zone_cannot_change_once_there_are_events() {
     other.timezone = Bytes::from_static(b"Asia/Kolkata");
     other.transitions = transitions(&[(i64::MIN, 330)]);
     site.settings(other.clone());
-    assert_eq!(site.state.view().zone().name(), "Asia/Kolkata");
+    assert_eq!(site.state().view().zone().name(), "Asia/Kolkata");
     site.apply(&[view(1, MONDAY, "/")]);
     let mut back = settings(60);
     back.revision = 3;
     site.settings(back);
-    let view = site.state.view();
+    let view = site.state().view();
     assert_eq!(view.zone().name(), "Asia/Kolkata");
     assert_eq!(
         view.settings().visit_timeout_ms,

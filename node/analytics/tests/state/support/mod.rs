@@ -5,10 +5,12 @@ pub mod reference;
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 use bytes::Bytes;
-use ringtail_analytics::{CellTable, Dimension, HourPage, SiteState, Touches, fold_dimension};
+use ringtail_analytics::{
+    CellTable, Dimension, HourPage, RuleSet, RuledState, Rules, SiteState, Touches, fold_dimension,
+};
 use ringtail_proto::{
-    Acquisition, Client, CurrencyCode, Event, EventFlags, EventId, HourStart, LogIndex, Place,
-    Revenue, RowReadError, RowReader, RowWrite, SiteId, SiteRow, Text, UnixMillis, Verdict,
+    Acquisition, Client, CurrencyCode, DropReason, Event, EventFlags, EventId, HourStart, LogIndex,
+    Place, Revenue, RowReadError, RowReader, RowWrite, SiteId, SiteRow, Text, UnixMillis, Verdict,
     VisitorId,
     stored::{BatchWriter, ImportMark, SiteCommand, SiteSettings, site_command},
 };
@@ -81,6 +83,12 @@ pub struct Hit {
     pub engaged_ms: u32,
     pub properties: Vec<(String, String)>,
     pub revenue: Option<(i64, &'static str)>,
+    pub user_agent: String,
+    pub user_id: Option<String>,
+    pub medium: String,
+    pub channel: String,
+    pub referrer: String,
+    pub dropped: Option<DropReason>,
 }
 
 /// A page view; its id follows from what it says, so that equal hits are equal events.
@@ -100,6 +108,12 @@ pub fn view(visitor: u64, time: i64, page: &str) -> Hit {
         engaged_ms: 0,
         properties: Vec::new(),
         revenue: None,
+        user_agent: "Mozilla/5.0".to_owned(),
+        user_id: None,
+        medium: String::new(),
+        channel: String::new(),
+        referrer: String::new(),
+        dropped: None,
     };
     hit.id = (u128::from(visitor) << 64) ^ (time as u128) ^ ((page.len() as u128) << 56);
     hit
@@ -127,6 +141,21 @@ impl Hit {
         self
     }
 
+    pub fn by(mut self, user_agent: &str) -> Self {
+        self.user_agent = user_agent.to_owned();
+        self
+    }
+
+    pub fn of_user(mut self, user_id: &str) -> Self {
+        self.user_id = Some(user_id.to_owned());
+        self
+    }
+
+    pub fn dropped(mut self, reason: DropReason) -> Self {
+        self.dropped = Some(reason);
+        self
+    }
+
     pub fn previously(mut self, previous: u64) -> Self {
         self.previous = previous;
         self
@@ -148,7 +177,7 @@ impl Hit {
             id: EventId(self.id),
             visitor: VisitorId(self.visitor),
             visitor_previous: (self.previous != 0).then_some(VisitorId(self.previous)),
-            user_id: None,
+            user_id: self.user_id.as_deref().map(Text::from),
             name: text(&self.name),
             time: Some(UnixMillis(self.time)),
             page: text(&self.page),
@@ -158,7 +187,7 @@ impl Hit {
                 browser_version: text("130.0"),
                 os: text("Linux"),
                 device: text("Desktop"),
-                raw_user_agent: text("Mozilla/5.0"),
+                raw_user_agent: text(&self.user_agent),
                 ..Client::default()
             }),
             place: Arc::new(Place {
@@ -167,6 +196,9 @@ impl Hit {
             }),
             acquisition: Arc::new(Acquisition {
                 source: text(&self.source),
+                utm_medium: text(&self.medium),
+                channel: text(&self.channel),
+                referrer: text(&self.referrer),
                 ..Acquisition::default()
             }),
             properties: self
@@ -181,7 +213,7 @@ impl Hit {
             scroll_depth: self.scroll,
             engaged_ms: self.engaged_ms,
             flags: EventFlags(u32::from(!self.is_interactive)),
-            dropped: None,
+            dropped: self.dropped,
         }
     }
 }
@@ -189,7 +221,8 @@ impl Hit {
 /// A site with its store, as one replica has it.
 #[derive(Clone)]
 pub struct TestSite {
-    pub state: SiteState,
+    pub ruled: RuledState,
+    pub rules: Option<Arc<Rules>>,
     pub rows: MemoryRows,
     pub index: u64,
     pub stamp: i64,
@@ -205,8 +238,22 @@ impl Default for TestSite {
 
 impl TestSite {
     pub fn new() -> Self {
+        Self::with_rules(None)
+    }
+
+    pub fn under(rules: &RuleSet) -> Self {
+        rules.check().unwrap();
+        Self::with_rules(Some(Arc::new(Rules::of(rules).unwrap())))
+    }
+
+    pub fn state(&self) -> &SiteState {
+        self.ruled.state()
+    }
+
+    fn with_rules(rules: Option<Arc<Rules>>) -> Self {
         Self {
-            state: SiteState::new(SITE),
+            ruled: RuledState::new(SITE, rules.clone()),
+            rules,
             rows: MemoryRows::default(),
             index: 0,
             stamp: MONDAY,
@@ -229,7 +276,7 @@ impl TestSite {
             site: SITE.0,
             change: Some(change),
         };
-        self.state
+        self.ruled
             .apply_command(
                 LogIndex(self.index),
                 UnixMillis(self.stamp),
@@ -262,7 +309,7 @@ impl TestSite {
         let batch = writer.finish();
         self.index += 1;
         self.stamp = self.stamp.max(stamp);
-        self.state
+        self.ruled
             .apply_events(
                 LogIndex(self.index),
                 UnixMillis(self.stamp),
@@ -274,23 +321,23 @@ impl TestSite {
     }
 
     pub fn checkpoint(&mut self) {
-        let writes = self.state.checkpoint(&self.rows).unwrap();
+        let writes = self.ruled.checkpoint(&self.rows).unwrap();
         self.rows.write(writes);
     }
 
     /// Loses memory and comes back from the store, as of its last checkpoint.
     pub fn restart(&mut self) {
-        self.state = SiteState::load(SITE, &self.rows).unwrap();
+        self.ruled = RuledState::load(SITE, self.rules.clone(), &self.rows).unwrap();
     }
 
     pub fn hash(&self) -> String {
-        let hash = self.state.state_hash(&self.rows).unwrap();
+        let hash = self.state().state_hash(&self.rows).unwrap();
         hash.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The cells of an hour, wherever it is.
     pub fn hour(&self, hour: HourStart, dimension: Dimension) -> Option<CellTable> {
-        let view = self.state.view();
+        let view = self.state().view();
         if hour >= view.hot_from() {
             let rows = view.hour_rows(hour, Touches::Of(dimension));
             let key = view.settings().sketch_key;
@@ -302,7 +349,7 @@ impl TestSite {
 
     /// Every hour with data, in order.
     pub fn hours(&self) -> Vec<HourStart> {
-        let view = self.state.view();
+        let view = self.state().view();
         let stored = self.rows.rows.keys().filter_map(|row| match row {
             SiteRow::Page(hour) => Some(*hour),
             _ => None,
