@@ -16,12 +16,14 @@ use super::{
     schema,
     session::{connect, user},
     statements::Statements,
+    writer::Memory,
 };
 
 /// The mirror of a cluster's checkpoints in ScyllaDB or Cassandra. Clones share the session, the breaker and the limits.
 #[derive(Clone)]
 pub struct Mirror {
     link: Arc<Link>,
+    memory: Arc<Memory>,
     /// Ends the attempts to connect when the last clone goes.
     _connecting: Arc<StopOnDrop>,
 }
@@ -76,10 +78,7 @@ impl Mirror {
     pub async fn open(options: CassandraOptions, cluster: Uuid) -> Result<Self, MirrorError> {
         let link = Arc::new(Link::new(options, cluster));
         link.open().await?;
-        Ok(Self {
-            link,
-            _connecting: Arc::new(StopOnDrop(None)),
-        })
+        Ok(Self::new(link, None))
     }
 
     /// Returns at once and connects in the background for as long as it takes: servers that are down keep no node from
@@ -88,9 +87,15 @@ impl Mirror {
     pub fn start(options: CassandraOptions, cluster: Uuid, runtime: &Handle) -> Self {
         let link = Arc::new(Link::new(options, cluster));
         let task = runtime.spawn(connect_until_done(link.clone()));
+        Self::new(link, Some(task.abort_handle()))
+    }
+
+    fn new(link: Arc<Link>, connecting: Option<AbortHandle>) -> Self {
+        let memory = Memory::new(link.options.grace, link.options.prune_rows_max);
         Self {
             link,
-            _connecting: Arc::new(StopOnDrop(Some(task.abort_handle()))),
+            memory: Arc::new(memory),
+            _connecting: Arc::new(StopOnDrop(connecting)),
         }
     }
 
@@ -103,7 +108,7 @@ impl Mirror {
     /// The side that writes.
     #[must_use]
     pub fn writer(&self) -> MirrorWriter {
-        MirrorWriter::new(self.clone())
+        MirrorWriter::new(self.clone(), self.memory.clone())
     }
 
     /// The side that reads.

@@ -27,6 +27,7 @@ pub(super) struct Statements {
     pub(super) add_site: PreparedStatement,
     pub(super) sites: PreparedStatement,
     pub(super) remove_sites: PreparedStatement,
+    pub(super) remove_site: PreparedStatement,
     pub(super) add_bucket: PreparedStatement,
     pub(super) buckets: PreparedStatement,
     pub(super) remove_buckets: PreparedStatement,
@@ -96,6 +97,10 @@ impl Statements {
             .await?,
             buckets: prepare(format!(
                 "SELECT bucket FROM {keyspace}.buckets WHERE {listed} AND site = ? AND generation = ?"
+            ))
+            .await?,
+            remove_site: prepare(format!(
+                "DELETE FROM {keyspace}.sites WHERE {listed} AND site = ? AND generation = ?"
             ))
             .await?,
             remove_buckets: prepare(format!(

@@ -299,7 +299,12 @@ impl Link {
         self.run(|at| &at.remove_above, values).await
     }
 
-    pub(super) async fn remove_partition(&self, partition: Partition) -> Result<(), MirrorError> {
+    /// Removes all versions of all rows of a partition up to one, and what may yet be written of them.
+    pub(super) async fn remove_partition(
+        &self,
+        partition: Partition,
+        version_max: i64,
+    ) -> Result<(), MirrorError> {
         let Partition {
             incarnation,
             group,
@@ -307,7 +312,7 @@ impl Link {
             generation,
             bucket,
         } = partition;
-        let values = (i64::MAX, incarnation, group, site, generation, bucket);
+        let values = (version_max, incarnation, group, site, generation, bucket);
         self.run(|at| &at.remove_partition, values).await
     }
 

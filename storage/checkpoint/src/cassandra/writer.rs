@@ -26,38 +26,36 @@ const LISTED_MAX: usize = 1 << 17;
 /// Rows whose superseded versions go in one call.
 const PRUNED_ROWS_MAX: usize = 1_000;
 
-/// Writes what checkpoints changed. Clones share what they remember.
+/// Writes what checkpoints changed. All writers of a mirror share what they remember.
 #[derive(Clone)]
 pub struct MirrorWriter {
     mirror: Mirror,
     memory: Arc<Memory>,
 }
 
-struct Memory {
+/// What writers remember: if it is lost, some things are done twice and some superseded versions stay longer.
+pub(super) struct Memory {
     listed: Mutex<HashSet<Partition>>,
     pruner: Mutex<Pruner>,
 }
 
+impl Memory {
+    pub(super) fn new(grace: Duration, prune_rows_max: usize) -> Self {
+        Self {
+            listed: Mutex::default(),
+            pruner: Mutex::new(Pruner::new(grace, prune_rows_max)),
+        }
+    }
+}
+
 impl MirrorWriter {
-    pub(super) fn new(mirror: Mirror) -> Self {
-        let options = &mirror.link().options;
-        let pruner = Pruner::new(options.grace, options.prune_rows_max);
-        Self::with(mirror, pruner)
+    pub(super) const fn new(mirror: Mirror, memory: Arc<Memory>) -> Self {
+        Self { mirror, memory }
     }
 
     /// One that keeps all versions and remembers none.
     pub(super) fn keeping_all(mirror: Mirror) -> Self {
-        Self::with(mirror, Pruner::new(Duration::MAX, 0))
-    }
-
-    fn with(mirror: Mirror, pruner: Pruner) -> Self {
-        Self {
-            memory: Arc::new(Memory {
-                listed: Mutex::default(),
-                pruner: Mutex::new(pruner),
-            }),
-            mirror,
-        }
+        Self::new(mirror, Arc::new(Memory::new(Duration::MAX, 0)))
     }
 
     /// Writes the rows of a site that a checkpoint at `version` changed, none for a removed one. The site row must be
@@ -109,6 +107,34 @@ impl MirrorWriter {
         self.mirror.link().put_all(cells).await?;
         self.supersede(incarnation, group, version, rows.iter());
         Ok(())
+    }
+
+    /// Removes a site, all its rows and versions up to one: unreadable on return, gone from the servers' disks after their
+    /// own grace (`gc_grace_seconds`, ten days by default) and a compaction. What is written of it later, up to that
+    /// version, stays invisible. It can be repeated.
+    ///
+    /// # Errors
+    /// When the servers do not take it; then it is to be repeated.
+    pub async fn remove_site(
+        &self,
+        group: GroupId,
+        site: SiteGeneration,
+        version_max: LogIndex,
+    ) -> Result<(), MirrorError> {
+        let link = self.mirror.link();
+        let version_max = checked(version_max)?;
+        let incarnation = link.cluster;
+        let buckets = link.buckets(incarnation, group, site).await?;
+        // The site row first: without it there is no pin.
+        for bucket in buckets.into_iter().rev() {
+            let partition = Partition::in_site(incarnation, group, site, bucket);
+            link.remove_partition(partition, version_max).await?;
+            self.memory.listed.lock().remove(&partition);
+        }
+        let listed = Partition::in_site(incarnation, group, site, 0);
+        let values = (incarnation, listed.group, listed.site, listed.generation);
+        link.run(|at| &at.remove_buckets, values).await?;
+        link.run(|at| &at.remove_site, values).await
     }
 
     /// Writes rows at a version, `last` after all others are acknowledged.

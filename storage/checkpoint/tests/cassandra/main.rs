@@ -1,7 +1,12 @@
 //! The store in Cassandra against a real server.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod conforms;
+mod faults;
+mod frozen_leader;
+mod model;
+mod reads;
+mod refused;
 mod server;
 
 use std::process::ExitCode;
@@ -18,6 +23,52 @@ const TRIALS: &[Trial<Server>] = &[
     (
         "rows_replace_others_wholly_or_not_at_all_through_a_kill",
         conforms::replaced_and_killed,
+    ),
+    (
+        "a_commit_that_was_cut_off_is_gone_at_the_next_open",
+        conforms::cut_off,
+    ),
+    (
+        "a_pinned_site_does_not_change_while_it_is_written",
+        reads::pinned,
+    ),
+    ("a_site_row_comes_after_all_others", reads::site_row_last),
+    ("writes_that_cannot_be_are_refused", reads::bad_writes),
+    (
+        "superseded_versions_go_after_the_grace_and_not_before",
+        reads::pruned,
+    ),
+    ("a_removed_site_is_gone_at_once", reads::removed),
+    ("a_torn_or_mixed_value_is_noticed", reads::torn),
+    ("reads_at_any_pin_agree_with_a_model", model::random_commits),
+    (
+        "a_frozen_leader_harms_nothing_in_ten_thousand_attempts",
+        frozen_leader::attempts,
+    ),
+    (
+        "each_reason_not_to_open_has_its_own_error",
+        refused::reasons,
+    ),
+    (
+        "two_clusters_do_not_get_one_keyspace",
+        refused::other_cluster,
+    ),
+    ("a_user_without_rights_is_told_so", refused::rights),
+    (
+        "a_killed_server_comes_back_with_all_that_it_acknowledged",
+        faults::killed,
+    ),
+    (
+        "a_frozen_server_is_written_to_again_once_it_thaws",
+        faults::frozen,
+    ),
+    (
+        "writes_that_are_applied_and_answered_with_timeouts_leave_the_same_state",
+        faults::timeouts,
+    ),
+    (
+        "a_node_starts_while_the_server_is_down_and_connects_later",
+        faults::started_down,
     ),
 ];
 

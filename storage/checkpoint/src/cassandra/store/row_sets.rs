@@ -174,7 +174,7 @@ async fn partitions(
 
 async fn remove(link: &Link, group: GroupId, incarnation: Uuid) -> Result<(), MirrorError> {
     for partition in partitions(link, group, incarnation).await? {
-        link.remove_partition(partition).await?;
+        link.remove_partition(partition, i64::MAX).await?;
         let values = (
             incarnation,
             partition.group,

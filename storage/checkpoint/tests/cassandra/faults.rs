@@ -1,0 +1,218 @@
+//! Servers that are killed, frozen, slow to answer, or not there.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use ringtail_checkpoint::{
+    GroupKey,
+    cassandra::{CassandraOptions, Mirror, MirrorState},
+};
+use ringtail_proto::{GroupId, LogIndex, SiteRow};
+
+use crate::server::{CLUSTER, Changes, SITE, Server, page, until, value};
+
+fn changes(version: u64) -> Changes {
+    vec![
+        (page(version as i64 % 10), value(format!("at {version}"))),
+        (SiteRow::Site, value(version.to_string())),
+    ]
+}
+
+/// What a reader must find after the versions 1 to `last`.
+fn expected(last: u64) -> Vec<(SiteRow, Bytes)> {
+    let mut rows: Vec<(SiteRow, Bytes)> = (last.saturating_sub(9).max(1)..=last)
+        .filter_map(|version| {
+            let (row, value) = changes(version).swap_remove(0);
+            Some((row, value?))
+        })
+        .collect();
+    rows.sort();
+    rows.push((SiteRow::Site, Bytes::from(last.to_string())));
+    rows
+}
+
+fn check(server: &Server, mirror: &Mirror, group: GroupId, last: u64) {
+    assert_eq!(server.read_all(mirror, group), (last, expected(last)));
+}
+
+/// Killed between writes; the one that writes goes on with the same session.
+pub(crate) fn killed(server: &mut Server) {
+    let group = GroupId(90);
+    let mirror = server.mirror();
+    let last = 200;
+    for version in 1..=last {
+        server
+            .write(&mirror, group, version, &changes(version))
+            .unwrap();
+    }
+    server.cassandra.node(0).kill();
+    let error = server.write_once(&mirror, group, last + 1, &changes(last + 1));
+    assert!(
+        error.as_ref().is_err_and(|error| error.is_outage()),
+        "{error:?}"
+    );
+    server.cassandra.node(0).start().unwrap();
+    // Another process, which knows only what the server kept.
+    check_at_least(server, group, last);
+    server
+        .write(&mirror, group, last + 1, &changes(last + 1))
+        .unwrap();
+    check(server, &mirror, group, last + 1);
+}
+
+/// The write that was cut off may be there or not; all that was acknowledged must be.
+fn check_at_least(server: &Server, group: GroupId, version: u64) {
+    let mirror = server.mirror();
+    let (found, rows) = server.read_all(&mirror, group);
+    assert!(
+        found == version || found == version + 1,
+        "{found}, wanted {version}"
+    );
+    assert_eq!(rows, expected(found));
+}
+
+pub(crate) fn frozen(server: &mut Server) {
+    let group = GroupId(91);
+    let options = CassandraOptions {
+        request_timeout: Duration::from_secs(1),
+        attempts_max: 1,
+        ..server.options()
+    };
+    let opened = server.runtime.block_on(Mirror::open(options, CLUSTER));
+    let mirror = opened.unwrap();
+    // So many that all buckets are listed: the next write begins with its page.
+    for version in 1..=10 {
+        server
+            .write(&mirror, group, version, &changes(version))
+            .unwrap();
+    }
+    server.cassandra.node(0).freeze().unwrap();
+    let mut failures = 0;
+    until("the breaker opens", || {
+        let written = server.write_once(&mirror, group, 11, &changes(11));
+        assert!(
+            written.is_err_and(|error| error.is_outage()),
+            "a frozen server answers nothing"
+        );
+        failures += 1;
+        matches!(mirror.state(), MirrorState::Paused { .. })
+    });
+    server.cassandra.node(0).thaw().unwrap();
+    // What got no answer is applied in the end; without a site row nobody sees it.
+    until("the unanswered write is applied", || {
+        let key = GroupKey::Site(SITE, page(1));
+        let reader = mirror.reader();
+        let read = reader.read_row(group, &key, LogIndex(11));
+        let read = server.runtime.block_on(read);
+        read.is_ok_and(|value| value.is_some_and(|value| value == "at 11"))
+    });
+    check(server, &mirror, group, 10);
+    for version in 11..40 {
+        server
+            .write(&mirror, group, version, &changes(version))
+            .unwrap();
+    }
+    assert_eq!(mirror.state(), MirrorState::Up);
+    check(server, &mirror, group, 39);
+    println!("{failures} failures while it was frozen");
+}
+
+/// The server gives up after 10 ms, though what it was given is applied; short freezes see to it that this happens.
+pub(crate) fn timeouts(server: &mut Server) {
+    let group = GroupId(92);
+    let node = server.cassandra.node(0);
+    node.kill();
+    node.set("write_request_timeout", Some("10ms"));
+    node.start().unwrap();
+    let options = CassandraOptions {
+        attempts_max: 1,
+        ..server.options()
+    };
+    let opening = || {
+        server
+            .runtime
+            .block_on(Mirror::open(options.clone(), CLUSTER))
+    };
+    let mut mirror = opening();
+    until("the mirror opens", || {
+        if mirror.is_err() {
+            mirror = opening();
+        }
+        mirror.is_ok()
+    });
+    let mirror = mirror.unwrap();
+    let is_done = AtomicBool::new(false);
+    let mut unknown = Vec::new();
+    let mut timed_out = 0;
+    let mut last = 0;
+    let Server { cassandra, runtime } = &mut *server;
+    thread::scope(|scope| {
+        let is_done = &is_done;
+        let node = cassandra.node(0);
+        scope.spawn(move || {
+            while !is_done.load(Ordering::Relaxed) {
+                node.freeze().unwrap();
+                thread::sleep(Duration::from_millis(60));
+                node.thaw().unwrap();
+                thread::sleep(Duration::from_millis(60));
+            }
+        });
+        // Sixty, or as many more as it takes to see a timeout.
+        while last < 60 || (timed_out == 0 && last < 5_000) {
+            last += 1;
+            let version = last;
+            let rows = changes(version)
+                .into_iter()
+                .map(|(row, value)| (GroupKey::Site(SITE, row), value));
+            let writer = mirror.writer();
+            let written = writer.write(group, SITE, LogIndex(version), rows.collect());
+            if let Err(error) = runtime.block_on(written) {
+                assert!(error.is_outage(), "{error}");
+                timed_out += usize::from(error.to_string().contains("timed out"));
+                unknown.push(version);
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+    println!(
+        "{} of {last} writes failed, {timed_out} with a timeout",
+        unknown.len()
+    );
+    assert!(timed_out > 0, "no timeout was provoked");
+    let node = server.cassandra.node(0);
+    node.kill();
+    node.set("write_request_timeout", None);
+    node.start().unwrap();
+    // Again from the last to the first: their order does not matter either.
+    for version in unknown.iter().rev() {
+        server
+            .write(&mirror, group, *version, &changes(*version))
+            .unwrap();
+    }
+    check(server, &mirror, group, last);
+}
+
+pub(crate) fn started_down(server: &mut Server) {
+    let group = GroupId(93);
+    server.cassandra.node(0).kill();
+    let mirror = Mirror::start(server.options(), CLUSTER, server.runtime.handle());
+    until("an attempt failed", || {
+        matches!(
+            mirror.state(),
+            MirrorState::Connecting {
+                last_error: Some(_)
+            }
+        )
+    });
+    let written = server.write_once(&mirror, group, 1, &changes(1));
+    assert!(written.is_err_and(|error| error.is_outage()));
+    server.cassandra.node(0).start().unwrap();
+    until("the mirror is up", || mirror.state() == MirrorState::Up);
+    server.write(&mirror, group, 1, &changes(1)).unwrap();
+    check(server, &mirror, group, 1);
+}
