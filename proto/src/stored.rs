@@ -71,7 +71,7 @@ impl PartitionEntry {
 
     const fn version(&self) -> u8 {
         match self.body {
-            Some(Body::Archive(_) | Body::Mirrored(_)) => HISTORY_VERSION,
+            Some(Body::Archive(_) | Body::Mirrored(_) | Body::Generation(_)) => HISTORY_VERSION,
             Some(Body::Events(_) | Body::Site(_)) | None => ENTRY_VERSION,
         }
     }

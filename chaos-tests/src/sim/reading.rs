@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ringtail_partition::ViewAt;
-use ringtail_proto::{LogIndex, SiteId, UnixMillis};
+use ringtail_proto::{LogIndex, SiteGeneration, SiteId, UnixMillis};
 use ringtail_query::{QueryRequest, Reports, SiteInfo, Standing};
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ impl<'a> Reading<'a> {
                 domain: site.domain.clone(),
                 timezone: site.timezone.to_owned(),
             },
-            view: node.partitions.view(id).await?,
+            view: node.partitions.view(SiteGeneration::first(id)).await?,
         })
     }
 

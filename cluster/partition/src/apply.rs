@@ -1,20 +1,19 @@
 //! The partition as Raft's machine: committed entries go to their sites, verdicts come back.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{collections::VecDeque, ops::Range, sync::Arc, time::Duration};
 
 use actix::{MailboxError, Message};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use hashbrown::HashMap;
-use ringtail_proto::{SiteGeneration, Verdict};
-use ringtail_raft::{
-    Body, Committed, Floor, LogPosition, Machine, MachineError, SnapshotSink, SnapshotSource,
-};
+use ringtail_proto::{LogIndex, SiteGeneration, Verdict};
+use ringtail_raft::{Body, Committed, Floor, Machine, MachineError, SnapshotSink, SnapshotSource};
 use tracing::Instrument as _;
 
 use crate::{
     PartitionError, SiteError, SiteMachine,
     entry::{Entry, Slice},
+    group_history::HistoryCommand,
     partition::Partition,
     progress::Step,
     site_actor::Apply,
@@ -42,27 +41,43 @@ impl<M: SiteMachine> PartitionMachine<M> {
         let _entrance = self.partition.enter().await?;
         let _applying = self.partition.applying.lock().await;
         self.partition.check_next(&entries)?;
-        let mut plan = Plan::of(&self.partition, entries)?;
+        let mut replies = Vec::with_capacity(entries.len());
+        let mut entries = VecDeque::from(entries);
+        while !entries.is_empty() {
+            let plan = Plan::of(&self.partition, &mut entries)?;
+            self.apply_plan(plan, &mut replies).await?;
+        }
+        Ok(replies)
+    }
+
+    async fn apply_plan(
+        &self,
+        mut plan: Plan,
+        replies: &mut Vec<Bytes>,
+    ) -> Result<(), PartitionError> {
         self.partition.make_room(plan.sites.len()).await;
         self.send(&mut plan).await?;
         metrics::counter!("ringtail_aggregate_entries_total").increment(plan.replies.len() as u64);
         metrics::counter!("ringtail_aggregate_events_total").increment(plan.step.events);
         metrics::counter!("ringtail_aggregate_log_bytes_total").increment(plan.step.log_bytes);
-        for (reply, holds) in self.partition.advance(plan.step) {
-            let verdict = if holds {
-                Verdict::Accepted
-            } else {
-                Verdict::Duplicate
-            };
-            if let Some(code) = plan
-                .replies
-                .get_mut(reply)
-                .and_then(|reply| reply.first_mut())
-            {
-                *code = verdict.code();
-            }
+        let history = plan.step.history.clone();
+        let holds = self.partition.advance(plan.step);
+        if let Some(site) = history
+            .as_ref()
+            .and_then(HistoryCommand::ended)
+            .filter(|_| holds)
+        {
+            self.partition.end_generation(site);
         }
-        Ok(plan.replies.into_iter().map(BytesMut::freeze).collect())
+        replies.extend(plan.replies.into_iter().map(BytesMut::freeze));
+        if let Some(reply) = replies.last_mut().filter(|_| history.is_some()) {
+            let verdict = match holds {
+                true => Verdict::Accepted,
+                false => Verdict::Duplicate,
+            };
+            *reply = Bytes::copy_from_slice(&[verdict.code()]);
+        }
+        Ok(())
     }
 
     /// Sends every site its slices at once, then waits for all of them.
@@ -75,15 +90,18 @@ impl<M: SiteMachine> PartitionMachine<M> {
             .zip(addresses)
             .map(|(work, address)| {
                 let slices: Arc<[Slice]> = std::mem::take(&mut work.slices).into();
-                let message = Apply { slices };
+                let is_primary = work.is_primary;
+                let message = Apply { slices, is_primary };
                 let request = address.send(message.clone());
                 (message, request)
             })
             .collect();
         for (work, (message, request)) in plan.sites.iter().zip(sent) {
             let codes = self.answer(work.site, &message, request).await?;
-            scatter(work, &message.slices, &codes, &mut plan.replies)
-                .map_err(|error| self.partition.site_error(work.site, error))?;
+            if work.is_primary {
+                scatter(work, &message.slices, &codes, &mut plan.replies)
+                    .map_err(|error| self.partition.site_error(work.site, error))?;
+            }
         }
         Ok(())
     }
@@ -162,18 +180,33 @@ struct Plan {
     step: Step,
 }
 
-/// One site's part of a run of entries.
+/// One generation's part of a run of entries.
 struct SiteWork {
     site: SiteGeneration,
+    /// Its codes are the answer.
+    is_primary: bool,
     slices: Vec<Slice>,
     /// For each slice: which reply, and which part of it.
     places: Vec<(usize, Range<usize>)>,
 }
 
+impl SiteWork {
+    const fn new(site: SiteGeneration, is_primary: bool) -> Self {
+        Self {
+            site,
+            is_primary,
+            slices: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+}
+
 impl Plan {
+    /// Takes entries up to and including the first one that says something about the group's past: which generations are
+    /// fed may be another matter behind it.
     fn of<M: SiteMachine>(
         partition: &Partition<M>,
-        entries: Vec<Committed>,
+        entries: &mut VecDeque<Committed>,
     ) -> Result<Self, PartitionError> {
         let mut plan = Self {
             sites: Vec::new(),
@@ -181,7 +214,7 @@ impl Plan {
             step: Step::default(),
         };
         let mut positions: HashMap<SiteGeneration, usize> = HashMap::new();
-        for committed in entries {
+        while let Some(committed) = entries.pop_front() {
             let index = committed.position.index;
             plan.step.positions.push(committed.position);
             let mut codes = 0;
@@ -192,49 +225,44 @@ impl Plan {
                     plan.step.log_bytes += command.len() as u64;
                     if let Some(entry) = Entry::decode(partition.group, index, command)? {
                         plan.step.stamp = plan.step.stamp.max(entry.at.stamp);
-                        codes = plan.add(committed.position, &entry, &mut positions);
+                        plan.step.history = entry.history();
+                        codes = plan.add(partition, index, &entry, &mut positions);
                     }
                 }
             }
             plan.replies.push(BytesMut::zeroed(codes));
+            if plan.step.history.is_some() {
+                break;
+            }
         }
         Ok(plan)
     }
 
     /// Hands the entry's slices to their sites; returns the number of codes of its reply.
-    fn add(
+    fn add<M: SiteMachine>(
         &mut self,
-        at: LogPosition,
+        partition: &Partition<M>,
+        index: LogIndex,
         entry: &Arc<Entry>,
         positions: &mut HashMap<SiteGeneration, usize>,
     ) -> usize {
         let reply = self.replies.len();
-        if let Some(change) = entry.archive_change() {
-            self.step
-                .archive
-                .push((at, Box::new(change.clone()), reply));
-            return 1;
-        }
-        self.step.mirrored = self.step.mirrored.max(entry.mirrored());
-        let mut codes = 0;
         if entry.says_something_to_sites() {
-            self.step.site_entries.push(at.index);
+            self.step.site_entries.push(index);
         }
+        let mut codes = 0;
         for (site, slice) in entry.slices() {
-            let site = SiteGeneration::first(site);
-            let position = *positions.entry(site).or_insert_with(|| {
-                self.sites.push(SiteWork {
-                    site,
-                    slices: Vec::new(),
-                    places: Vec::new(),
-                });
-                self.sites.len() - 1
-            });
             let end = codes + slice.codes();
             self.step.events += slice.events() as u64;
-            if let Some(work) = self.sites.get_mut(position) {
-                work.slices.push(slice);
-                work.places.push((reply, codes..end));
+            for (site, is_primary) in partition.fed(site) {
+                let position = *positions.entry(site).or_insert_with(|| {
+                    self.sites.push(SiteWork::new(site, is_primary));
+                    self.sites.len() - 1
+                });
+                if let Some(work) = self.sites.get_mut(position) {
+                    work.slices.push(slice.clone());
+                    work.places.push((reply, codes..end));
+                }
             }
             codes = end;
         }

@@ -52,6 +52,8 @@ pub struct DutyReport {
     pub rests: usize,
     /// The floor was raised.
     pub has_raised_floor: bool,
+    /// Rows removed of generations that have ended.
+    pub removed_rows: usize,
     /// Notes removed that nobody needs any more.
     pub forgotten_notes: usize,
 }
@@ -92,6 +94,7 @@ impl<M: SiteMachine> Duties<M> {
         }
         if !is_shutdown {
             report.roll_ups = self.roll_up().await;
+            report.removed_rows = partition.remove_ended().await?;
         }
         report.rests = partition.rest(&plan).await;
         self.show(&report);

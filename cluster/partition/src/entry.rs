@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ringtail_proto::{
     GroupId, LogIndex, SiteId, UnixMillis,
-    stored::{ArchiveChange, EntryError, PartitionEntry, partition_entry::Body as EntryBody},
+    stored::{EntryError, PartitionEntry, partition_entry::Body as EntryBody},
 };
 use ringtail_raft::{Body, Committed};
 
-use crate::{ApplyAt, PartitionError, SiteChange, UnsealedEntry};
+use crate::{ApplyAt, PartitionError, SiteChange, UnsealedEntry, group_history::HistoryCommand};
 
 /// An entry of the partition's log, decoded once and shared by the actors of its sites.
 #[derive(Debug)]
@@ -45,19 +45,15 @@ impl Entry {
         matches!(self.body, EntryBody::Events(_) | EntryBody::Site(_))
     }
 
-    /// The change of the archive that the entry is.
-    pub(crate) const fn archive_change(&self) -> Option<&ArchiveChange> {
+    /// What the entry says about the group's past.
+    pub(crate) fn history(&self) -> Option<HistoryCommand> {
         match &self.body {
-            EntryBody::Archive(change) => Some(change),
-            EntryBody::Events(_) | EntryBody::Site(_) | EntryBody::Mirrored(_) => None,
-        }
-    }
-
-    /// Up to where the entry says that the mirror has everything.
-    pub(crate) const fn mirrored(&self) -> Option<LogIndex> {
-        match &self.body {
-            EntryBody::Mirrored(mirrored) => Some(LogIndex(mirrored.index)),
-            EntryBody::Events(_) | EntryBody::Site(_) | EntryBody::Archive(_) => None,
+            EntryBody::Archive(change) => Some(HistoryCommand::Archive(change.clone())),
+            EntryBody::Generation(command) => Some(HistoryCommand::Generation(command.clone())),
+            EntryBody::Mirrored(mirrored) => {
+                Some(HistoryCommand::Mirrored(LogIndex(mirrored.index)))
+            }
+            EntryBody::Events(_) | EntryBody::Site(_) => None,
         }
     }
 
@@ -66,7 +62,7 @@ impl Entry {
         let count = match &self.body {
             EntryBody::Events(batch) => batch.sites.len(),
             EntryBody::Site(_) => 1,
-            EntryBody::Archive(_) | EntryBody::Mirrored(_) => 0,
+            EntryBody::Archive(_) | EntryBody::Generation(_) | EntryBody::Mirrored(_) => 0,
         };
         (0..count).map(|position| {
             let slice = Slice {
@@ -93,7 +89,7 @@ impl Slice {
                     .expect("slices are made for the sites that a batch has"),
             },
             EntryBody::Site(command) => SiteChange::Command(command),
-            EntryBody::Archive(_) | EntryBody::Mirrored(_) => {
+            EntryBody::Archive(_) | EntryBody::Generation(_) | EntryBody::Mirrored(_) => {
                 unreachable!("an entry about history has no slices")
             }
         }
@@ -166,7 +162,7 @@ pub(crate) fn decode_body(
             stamp,
             body,
         }),
-        EntryBody::Archive(_) | EntryBody::Mirrored(_) => None,
+        EntryBody::Archive(_) | EntryBody::Generation(_) | EntryBody::Mirrored(_) => None,
     }))
 }
 

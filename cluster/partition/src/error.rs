@@ -18,6 +18,9 @@ pub enum PartitionError {
     /// The partition has no state yet: neither its log nor a snapshot has come.
     #[error("group {0} is not whole on this node")]
     NotWhole(GroupId),
+    /// The generation is not there, or not yet or no longer.
+    #[error("generation {} of site {} is not built on this node", .0.generation, .0.site)]
+    NotBuilt(SiteGeneration),
     /// Entries came that do not follow on what was applied.
     #[error("group {group}: entry {index} does not follow on {applied:?}, the last applied")]
     Gap {
@@ -149,6 +152,14 @@ pub enum SiteError {
 }
 
 impl SiteError {
+    /// The entry cannot be applied, whoever tries.
+    pub(crate) const fn is_poison(&self) -> bool {
+        matches!(
+            self,
+            Self::Panicked { .. } | Self::Machine(SiteMachineError::Poisoned { .. })
+        )
+    }
+
     /// Asked again, the site may do it: the disk did not give what was needed.
     pub(crate) const fn is_transient(&self) -> bool {
         matches!(
@@ -166,6 +177,7 @@ impl PartitionError {
             Self::NotHere(_)
             | Self::Changing(_)
             | Self::NotWhole(_)
+            | Self::NotBuilt(_)
             | Self::Stopping(_)
             | Self::Behind { .. }
             | Self::Floor { .. } => ErrorKind::Unavailable,

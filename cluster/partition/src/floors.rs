@@ -30,11 +30,11 @@ impl<M: SiteMachine> Partition<M> {
     /// one begins: the rows below the floor are on disk before the floor is written.
     pub(crate) async fn store_floor(&self) -> Result<Option<LogPosition>, PartitionError> {
         let _turn = self.floor_turn.lock().await;
-        let (mut batch, manifest_index) = {
+        let (mut batch, history_index) = {
             let mut batch = GroupBatch::new();
-            let manifest = &self.progress.lock().manifest;
-            manifest.write(&mut batch);
-            (batch, manifest.index())
+            let history = &self.progress.lock().history;
+            history.write(&mut batch);
+            (batch, history.index())
         };
         let floor = self.next_floor();
         if batch.is_empty() && floor.is_none() {
@@ -46,7 +46,7 @@ impl<M: SiteMachine> Partition<M> {
         }
         self.rows().commit(batch)?;
         self.persist().await?;
-        self.progress.lock().manifest.note_written(manifest_index);
+        self.progress.lock().history.note_written(history_index);
         let Some(floor) = floor else {
             return Ok(None);
         };
@@ -63,7 +63,7 @@ impl<M: SiteMachine> Partition<M> {
     fn next_floor(&self) -> Option<FloorRow> {
         let highest = self.highest_floor()?;
         let progress = self.progress.lock();
-        let is_archived = self.options.archives || progress.manifest.sealed().is_some();
+        let is_archived = self.options.archives || progress.history.manifest.sealed().is_some();
         let needed = progress.unsealed.first().filter(|_| is_archived);
         let floor = match needed {
             Some(needed) if needed <= highest.position.index => {

@@ -66,14 +66,18 @@ impl<M: SiteMachine> Partitions<M> {
         let settled = partition.highest_floor();
         let progress = partition.progress.lock();
         Ok(ArchiveState {
-            sealed: progress.manifest.sealed().map(|row| row.position.index),
+            sealed: progress
+                .history
+                .manifest
+                .sealed()
+                .map(|row| row.position.index),
             unsealed: progress.unsealed.first(),
             settled: settled.map(|floor| floor.position.index),
             log_bytes: partition
                 .counters
                 .log_bytes
                 .load(std::sync::atomic::Ordering::Relaxed),
-            objects: progress.manifest.objects().cloned().collect(),
+            objects: progress.history.manifest.objects().cloned().collect(),
         })
     }
 
@@ -122,7 +126,11 @@ impl<M: SiteMachine> Partition<M> {
         };
         let (first, sealed) = {
             let progress = self.progress.lock();
-            let sealed = progress.manifest.sealed().map(|row| row.position.index);
+            let sealed = progress
+                .history
+                .manifest
+                .sealed()
+                .map(|row| row.position.index);
             (progress.unsealed.first(), sealed)
         };
         let Some(first) = first.filter(|first| *first <= settled) else {
@@ -202,7 +210,7 @@ impl<M: SiteMachine> Partition<M> {
         let (floor, mirrored) = {
             let progress = self.progress.lock();
             let floor = progress.floor.as_ref().map(|floor| floor.position.index);
-            (floor, progress.mirrored)
+            (floor, progress.history.mirrored)
         };
         let through = match self.options.mirrors {
             true => floor.min(mirrored),

@@ -1,7 +1,7 @@
 //! The seam between the cluster and what a site's state means.
 
 use ringtail_proto::{
-    LogIndex, RowReadError, RowReader, RowWrite, SiteId, UnixMillis, Verdict,
+    LogIndex, RowReadError, RowReader, RowWrite, SiteGeneration, SiteId, UnixMillis, Verdict,
     stored::{EventBatch, SiteCommand, SiteEvents},
 };
 
@@ -15,11 +15,17 @@ pub trait SiteMachine: Send + Sync + 'static {
     /// A handle on a state that later changes do not alter; cheap to take (copy-on-write).
     type View: Send + Sync + 'static;
 
-    /// The state that the rows hold; absent rows are a site never seen.
+    /// The state that the rows hold; absent rows are a site never seen. `rules` are those of the generation, encoded, as
+    /// whoever began it gave them; empty for none.
     ///
     /// # Errors
     /// When the rows cannot be read or understood.
-    fn load(&self, site: SiteId, rows: &dyn RowReader) -> Result<Self::State, SiteMachineError>;
+    fn load(
+        &self,
+        site: SiteGeneration,
+        rules: &[u8],
+        rows: &dyn RowReader,
+    ) -> Result<Self::State, SiteMachineError>;
 
     /// The index of the last entry that the state includes; 0 for a site never seen.
     fn applied(&self, state: &Self::State) -> LogIndex;

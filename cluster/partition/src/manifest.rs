@@ -1,68 +1,48 @@
 //! What the group's archive holds: part of the replicated state, changed by entries alone.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::ControlFlow,
-};
+use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message as _;
-use ringtail_checkpoint::{GroupBatch, GroupKey, GroupSnapshot, StoreError};
+use ringtail_checkpoint::{GroupKey, GroupSnapshot, StoreError};
 use ringtail_proto::{
     GroupId, LogIndex, NodeId, UnixMillis,
     stored::{ArchiveChange, ArchiveObject, Seal},
 };
 use ringtail_raft::LogPosition;
 
-use crate::{PartitionError, floor_row::FloorRow};
+use crate::{
+    PartitionError,
+    floor_row::FloorRow,
+    group_history::{RowChange, corrupt, each_row, versioned},
+};
 
 const VERSION: u8 = 1;
-/// The row that says up to which entry the manifest is, and how far the archive reaches.
-const HEAD: GroupKey = GroupKey::named("archive");
+/// The row that says how far the archive reaches, in the shape of a floor.
+const SEALED: GroupKey = GroupKey::named("archive");
 /// In front of an object's path.
 const OBJECT: &[u8] = b"archive/";
 
 /// The archive's objects, and up to where they hold the group's entries.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Manifest {
-    /// The last entry that changed it.
-    index: LogIndex,
     sealed: Option<FloorRow>,
     objects: BTreeMap<Bytes, ArchiveObject>,
-    /// Paths whose rows are not yet as memory has them.
-    unwritten: BTreeSet<Bytes>,
-    is_head_unwritten: bool,
 }
 
 impl Manifest {
     /// Reads what the rows say.
     pub(crate) fn load(group: GroupId, rows: &dyn GroupSnapshot) -> Result<Self, PartitionError> {
         let mut manifest = Self::default();
-        if let Some(head) = rows.get(&HEAD)? {
-            let (index, sealed) = read_head(&head)?;
-            manifest.index = index;
-            manifest.sealed = match sealed.is_empty() {
-                true => None,
-                false => Some(FloorRow::decode(group, sealed)?),
-            };
+        if let Some(sealed) = rows.get(&SEALED)? {
+            manifest.sealed = Some(FloorRow::decode(group, sealed)?);
         }
-        let mut failed = None;
-        let (first, last) = (object_key(b""), object_key(&[0xff]));
-        rows.range(
-            &first,
-            &last,
-            &mut |key, value| match read_object(&key, &value) {
-                Ok(object) => {
-                    manifest.objects.insert(object.path.clone(), object);
-                    ControlFlow::Continue(())
-                }
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
-            },
-        )?;
-        failed.map_or(Ok(manifest), |error| Err(error.into()))
+        each_row(rows, OBJECT, &mut |key, value| {
+            let object = read_object(&key, &value)?;
+            manifest.objects.insert(object.path.clone(), object);
+            Ok(())
+        })?;
+        Ok(manifest)
     }
 
     /// Up to where the archive holds everything.
@@ -75,25 +55,26 @@ impl Manifest {
         self.objects.values()
     }
 
-    /// Applies an entry; false when it is void. One that the rows held already is so, too: nobody waits for its answer.
-    pub(crate) fn apply(&mut self, at: LogPosition, change: &ArchiveChange) -> bool {
-        if at.index <= self.index || change.term != at.term || !self.fits(change) {
-            return false;
+    /// Applies a change that was proposed in a term; tells which rows change, nothing when it is void.
+    pub(crate) fn apply(&mut self, term: u64, change: &ArchiveChange) -> Option<Vec<RowChange>> {
+        if change.term != term || !self.fits(change) {
+            return None;
         }
+        let mut rows = Vec::new();
         for path in &change.removed {
             self.objects.remove(path);
-            self.unwritten.insert(path.clone());
+            rows.push((object_key(path), None));
         }
         for object in &change.added {
             self.objects.insert(object.path.clone(), object.clone());
-            self.unwritten.insert(object.path.clone());
+            rows.push((object_key(&object.path), Some(object_row(object))));
         }
         if let Some(seal) = &change.seal {
-            self.sealed = Some(row_of(seal));
+            let sealed = row_of(seal);
+            rows.push((SEALED, Some(sealed.encode())));
+            self.sealed = Some(sealed);
         }
-        self.index = at.index;
-        self.is_head_unwritten = true;
-        true
+        Some(rows)
     }
 
     fn fits(&self, change: &ArchiveChange) -> bool {
@@ -107,47 +88,6 @@ impl Manifest {
         follows
             && removed.all(|path| self.objects.contains_key(path))
             && added.all(|path| path.len() <= PATH_BYTES_MAX && !self.objects.contains_key(path))
-    }
-
-    /// Adds what the rows do not say yet.
-    pub(crate) fn write(&self, batch: &mut GroupBatch) {
-        if !self.is_head_unwritten {
-            return;
-        }
-        for path in &self.unwritten {
-            let key = object_key(path);
-            match self.objects.get(path) {
-                Some(object) => {
-                    let mut value = BytesMut::with_capacity(1 + object.encoded_len());
-                    value.put_u8(VERSION);
-                    value.put_slice(&object.encode_to_vec());
-                    batch.put(&key, value.freeze());
-                }
-                None => batch.remove(&key),
-            }
-        }
-        let mut head = BytesMut::new();
-        head.put_u8(VERSION);
-        head.put_u64(self.index.0);
-        if let Some(sealed) = &self.sealed {
-            head.put_slice(&sealed.encode());
-        }
-        batch.put(&HEAD, head.freeze());
-    }
-
-    /// The rows are as memory was when it had this index; true when they still are.
-    pub(crate) fn note_written(&mut self, index: LogIndex) -> bool {
-        let is_current = self.index == index;
-        if is_current {
-            self.unwritten.clear();
-            self.is_head_unwritten = false;
-        }
-        is_current
-    }
-
-    /// The last entry that changed it.
-    pub(crate) const fn index(&self) -> LogIndex {
-        self.index
     }
 }
 
@@ -170,35 +110,19 @@ fn object_key(path: &[u8]) -> GroupKey {
     GroupKey::Group([OBJECT, path].concat().into())
 }
 
-fn read_head(value: &Bytes) -> Result<(LogIndex, Bytes), StoreError> {
-    let body = versioned(value)?;
-    let index = body.first_chunk::<8>();
-    let index = index.ok_or_else(|| corrupt("it is cut short"))?;
-    Ok((LogIndex(u64::from_be_bytes(*index)), body.slice(8..)))
+fn object_row(object: &ArchiveObject) -> Bytes {
+    let mut value = BytesMut::with_capacity(1 + object.encoded_len());
+    value.put_u8(VERSION);
+    value.put_slice(&object.encode_to_vec());
+    value.freeze()
 }
 
 fn read_object(key: &GroupKey, value: &Bytes) -> Result<ArchiveObject, StoreError> {
-    let object = ArchiveObject::decode(versioned(value)?);
-    let object = object.map_err(|error| corrupt(&error.to_string()))?;
+    let object = ArchiveObject::decode(versioned(value, VERSION)?);
+    let object = object.map_err(|error| corrupt(error.to_string()))?;
     match object_key(&object.path) == *key {
         true => Ok(object),
         false => Err(corrupt("an object lies under another's path")),
-    }
-}
-
-fn versioned(value: &Bytes) -> Result<Bytes, StoreError> {
-    match value.first() {
-        Some(&VERSION) => Ok(value.slice(1..)),
-        Some(found) => Err(corrupt(&format!(
-            "version {found} is unknown, this binary knows {VERSION}"
-        ))),
-        None => Err(corrupt("it is empty")),
-    }
-}
-
-fn corrupt(message: &str) -> StoreError {
-    StoreError::Corrupt {
-        message: format!("the archive's manifest: {message}"),
     }
 }
 

@@ -14,8 +14,8 @@ use tokio::sync::{RwLock as Gate, RwLockReadGuard as Entrance};
 
 use crate::{
     Clock, LogSource, PartitionError, PartitionOptions, SiteError, SiteMachine, Spawner,
-    floor_row::FloorRow, manifest::Manifest, node_state::NodeState, progress::Progress,
-    roll_ups::RollUps, sites::Sites,
+    floor_row::FloorRow, generation_build::complete_generations, group_history::GroupHistory,
+    node_state::NodeState, progress::Progress, roll_ups::RollUps, sites::Sites,
 };
 
 /// What one partition's actors, machine and duties share.
@@ -263,6 +263,7 @@ fn read_progress(group: GroupId, rows: &dyn GroupStore) -> Result<Progress, Part
     let snapshot = rows.snapshot();
     let floor = snapshot.get(&FloorRow::KEY)?;
     let floor = floor.map(|bytes| FloorRow::decode(group, bytes));
-    let manifest = Manifest::load(group, &*snapshot)?;
-    Ok(Progress::at(floor.transpose()?, manifest))
+    let history = GroupHistory::load(group, &*snapshot)?;
+    let complete = complete_generations(&*snapshot)?;
+    Ok(Progress::at(floor.transpose()?, history, complete))
 }

@@ -118,18 +118,19 @@ impl<M: SiteMachine> Partitions<M> {
         Ok(())
     }
 
-    /// A handle on a site's state and its rows, both of one moment.
+    /// A handle on the state of a site's generation and its rows, both of one moment.
     ///
     /// # Errors
-    /// [`PartitionError::NotHere`] and [`PartitionError::NotWhole`] when another node has to be asked,
+    /// [`PartitionError::NotHere`], [`PartitionError::NotWhole`] and [`PartitionError::NotBuilt`] when another node has to
+    /// be asked,
     /// [`PartitionError::Overloaded`] when too many questions wait; others when the site cannot be loaded.
-    pub async fn view(&self, site: SiteId) -> Result<ViewAt<M>, PartitionError> {
-        let replica = self.of(site)?;
-        let site = SiteGeneration::first(site);
+    pub async fn view(&self, site: SiteGeneration) -> Result<ViewAt<M>, PartitionError> {
+        let replica = self.of(site.site)?;
         let partition = &replica.partition;
         let _permit = replica.permit()?;
         let _entrance = partition.enter().await?;
         partition.check_whole()?;
+        partition.check_fed(site)?;
         let view = partition.ask(site, View::<M>::new).await?;
         view.map_err(|error| partition.site_error(site, error))
     }
@@ -140,24 +141,24 @@ impl<M: SiteMachine> Partitions<M> {
     /// # Errors
     /// When the store does not take it; the state is kept.
     pub async fn checkpoint_site(&self, site: SiteId) -> Result<Written, PartitionError> {
-        let replica = self.of(site)?;
-        let _entrance = replica.partition.enter().await?;
-        replica
-            .partition
-            .checkpoint_site(SiteGeneration::first(site))
-            .await
+        let partition = &self.of(site)?.partition;
+        let _entrance = partition.enter().await?;
+        let mut all = Written::default();
+        for (site, _) in partition.fed(site) {
+            all.add(partition.checkpoint_site(site).await?);
+        }
+        Ok(all)
     }
 
-    /// The canonical hash of a site's state.
+    /// The canonical hash of the state of a site's generation.
     ///
     /// # Errors
     /// When the site cannot be loaded.
-    pub async fn state_hash(&self, site: SiteId) -> Result<[u8; 32], PartitionError> {
-        let replica = self.of(site)?;
-        let site = SiteGeneration::first(site);
-        let partition = &replica.partition;
+    pub async fn state_hash(&self, site: SiteGeneration) -> Result<[u8; 32], PartitionError> {
+        let partition = &self.of(site.site)?.partition;
         let _entrance = partition.enter().await?;
         partition.check_whole()?;
+        partition.check_fed(site)?;
         let hash = partition.ask(site, || Hash).await?;
         let hash = hash.map_err(|error| partition.site_error(site, error))?;
         Ok(hash.hash)

@@ -1,14 +1,19 @@
 //! How far a partition is, and how it goes on.
 
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use bytes::Bytes;
-use ringtail_proto::{LogIndex, UnixMillis, stored::ArchiveChange};
+use ringtail_proto::{LogIndex, SiteGeneration, UnixMillis};
 use ringtail_raft::{Committed, LogPosition};
 
 use crate::{
-    PartitionError, SiteMachine, floor_row::FloorRow, manifest::Manifest, memberships::Memberships,
-    partition::Partition, positions::Positions, unsealed::Unsealed,
+    PartitionError, SiteMachine,
+    floor_row::FloorRow,
+    group_history::{GroupHistory, HistoryCommand},
+    memberships::Memberships,
+    partition::Partition,
+    positions::Positions,
+    unsealed::Unsealed,
 };
 
 /// How far the partition is.
@@ -19,12 +24,14 @@ pub(crate) struct Progress {
     pub(crate) memberships: Memberships,
     pub(crate) positions: Positions,
     pub(crate) floor: Option<FloorRow>,
-    /// What the archive holds.
-    pub(crate) manifest: Manifest,
-    /// What it still needs.
+    /// What is replicated about the group's past.
+    pub(crate) history: GroupHistory,
+    /// Later generations whose rows here hold all entries that they are derived from: these are fed.
+    pub(crate) complete: BTreeSet<SiteGeneration>,
+    /// Generations that have ended and have no rows here.
+    pub(crate) removed: BTreeSet<SiteGeneration>,
+    /// What the archive still needs.
     pub(crate) unsealed: Unsealed,
-    /// All changes of rows by entries up to here are in the mirror.
-    pub(crate) mirrored: Option<LogIndex>,
     /// Set when apply failed: nothing is applied after it.
     pub(crate) failure: Option<String>,
     /// The partition leaves this node.
@@ -33,9 +40,14 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// What the rows hold, and nothing else.
-    pub(crate) fn at(floor: Option<FloorRow>, manifest: Manifest) -> Self {
+    pub(crate) fn at(
+        floor: Option<FloorRow>,
+        history: GroupHistory,
+        complete: BTreeSet<SiteGeneration>,
+    ) -> Self {
         let mut progress = Self {
-            manifest,
+            complete,
+            history,
             ..Self::default()
         };
         if let Some(floor) = floor {
@@ -60,9 +72,8 @@ pub(crate) struct Step {
     pub(crate) memberships: Vec<(LogIndex, Bytes)>,
     /// Entries that say something to sites.
     pub(crate) site_entries: Vec<LogIndex>,
-    pub(crate) mirrored: Option<LogIndex>,
-    /// Changes of the archive, each with its position and the place of its answer among the replies.
-    pub(crate) archive: Vec<(LogPosition, Box<ArchiveChange>, usize)>,
+    /// What the last entry says about the group's past.
+    pub(crate) history: Option<HistoryCommand>,
     pub(crate) log_bytes: u64,
     pub(crate) events: u64,
 }
@@ -90,9 +101,8 @@ impl<M: SiteMachine> Partition<M> {
         Ok(())
     }
 
-    /// All sites have answered: the partition is now here. Changes of the archive are answered by their places among
-    /// the replies: true for those that hold.
-    pub(crate) fn advance(&self, step: Step) -> Vec<(usize, bool)> {
+    /// All sites have answered: the partition is now here. Tells whether what the last entry says about the past holds.
+    pub(crate) fn advance(&self, step: Step) -> bool {
         let mut progress = self.progress.lock();
         for position in step.positions {
             progress.positions.record(position);
@@ -105,15 +115,13 @@ impl<M: SiteMachine> Partition<M> {
         for index in step.site_entries {
             progress.unsealed.record(index);
         }
-        progress.mirrored = progress.mirrored.max(step.mirrored);
-        let mut answers = Vec::with_capacity(step.archive.len());
-        for (position, change, reply) in step.archive {
-            let holds = progress.manifest.apply(position, &change);
-            if let Some(sealed) = progress.manifest.sealed().filter(|_| holds) {
-                let index = sealed.position.index;
-                progress.unsealed.forget_through(index);
-            }
-            answers.push((reply, holds));
+        let holds = match (&step.history, progress.applied) {
+            (Some(command), Some(at)) => progress.history.apply(at, command),
+            _ => false,
+        };
+        if let Some(sealed) = progress.history.manifest.sealed().filter(|_| holds) {
+            let index = sealed.position.index;
+            progress.unsealed.forget_through(index);
         }
         drop(progress);
         self.counters
@@ -125,6 +133,6 @@ impl<M: SiteMachine> Partition<M> {
         self.seams
             .node_log_bytes
             .fetch_add(step.log_bytes, Ordering::Relaxed);
-        answers
+        holds
     }
 }

@@ -90,6 +90,11 @@ impl<M: SiteMachine> Sites<M> {
         }
     }
 
+    /// Lets go of a site's actor; it ends when it has answered what it was asked.
+    pub(crate) fn remove(&self, site: SiteGeneration) {
+        self.active.lock().remove(&site);
+    }
+
     /// Lets go of all actors; they end when they have answered what they were asked.
     pub(crate) fn clear(&self) {
         self.active.lock().clear();

@@ -6,6 +6,7 @@ mod archive;
 mod bad_snapshots;
 mod crashes;
 mod duties;
+mod generations;
 mod lives;
 mod poison;
 mod sites;

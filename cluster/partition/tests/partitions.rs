@@ -5,7 +5,9 @@ mod support;
 
 use ringtail_checkpoint::{CheckpointStore as _, EmbeddedOptions, EmbeddedStore};
 use ringtail_partition::PartitionError;
-use ringtail_proto::{ErrorKind, GroupId, RowReader as _, SiteId, SiteRow, Verdict};
+use ringtail_proto::{
+    ErrorKind, GroupId, RowReader as _, SiteGeneration, SiteId, SiteRow, Verdict,
+};
 use support::{Node, SITES, groups};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,7 +129,11 @@ async fn partitions_are_closed_and_opened_while_the_node_runs() {
                 .collect()
         );
         assert_eq!(partitions.status().len(), 3);
-        let error = partitions.view(away[0]).await.err().unwrap();
+        let error = partitions
+            .view(SiteGeneration::first(away[0]))
+            .await
+            .err()
+            .unwrap();
         assert!(
             matches!(error, PartitionError::NotHere(GroupId(2))),
             "{error}"
@@ -138,7 +144,14 @@ async fn partitions_are_closed_and_opened_while_the_node_runs() {
             .close_replica(group, false, async { Ok(()) })
             .await;
         assert!(matches!(again, Err(PartitionError::NotHere(GroupId(2)))));
-        assert_eq!(partitions.view(here[0]).await.unwrap().view, 2);
+        assert_eq!(
+            partitions
+                .view(SiteGeneration::first(here[0]))
+                .await
+                .unwrap()
+                .view,
+            2
+        );
         let opened = partitions.open_replica(&node.raft, group).await.unwrap();
         opened.ready().await.unwrap();
         let status = partitions
@@ -157,7 +170,10 @@ async fn partitions_are_closed_and_opened_while_the_node_runs() {
             .find(|site| slots.group_of(**site) == GroupId(3)),
     );
     partitions.checkpoint_site(*site.unwrap()).await.unwrap();
-    let view = partitions.view(*site.unwrap()).await.unwrap();
+    let view = partitions
+        .view(SiteGeneration::first(*site.unwrap()))
+        .await
+        .unwrap();
     let closing = node.raft.close_group(gone);
     partitions.close_replica(gone, true, closing).await.unwrap();
     let rows = node
@@ -173,7 +189,14 @@ async fn partitions_are_closed_and_opened_while_the_node_runs() {
     // Opening what is open is nothing.
     partitions.open_replica(&node.raft, group).await.unwrap();
     node.submit(away[0].0, 2).await;
-    assert_eq!(partitions.view(away[0]).await.unwrap().view, 4);
+    assert_eq!(
+        partitions
+            .view(SiteGeneration::first(away[0]))
+            .await
+            .unwrap()
+            .view,
+        4
+    );
     partitions.shutdown().await.unwrap();
     let late = partitions.open_replica(&node.raft, GroupId(7)).await;
     assert!(matches!(late, Err(PartitionError::Stopping(GroupId(7)))));

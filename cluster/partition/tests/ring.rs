@@ -6,7 +6,7 @@ mod support;
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use ringtail_partition::{PartitionError, PartitionOptions, SiteHashes};
-use ringtail_proto::{GroupId, LogIndex, NodeId, SiteId};
+use ringtail_proto::{GroupId, LogIndex, NodeId, SiteGeneration, SiteId};
 use support::{Directory, Node, SITES, groups};
 use tokio::time::timeout;
 
@@ -96,7 +96,12 @@ async fn a_joiner_gets_rows_and_log_and_becomes_equal() {
             .into_iter()
             .find(|site| first.partitions.slots().group_of(*site) == group);
         let site = site.unwrap();
-        let error = second.partitions.view(site).await.err().unwrap();
+        let error = second
+            .partitions
+            .view(SiteGeneration::first(site))
+            .await
+            .err()
+            .unwrap();
         assert!(matches!(error, PartitionError::NotWhole(_)), "{error}");
         let leader = first.partitions.group(group).unwrap();
         timeout(PATIENCE, leader.add_learner(NodeId(2)))
@@ -107,8 +112,16 @@ async fn a_joiner_gets_rows_and_log_and_becomes_equal() {
         first.submit(site.0, 4).await;
         assert_equal(&[&first, &second], group).await;
         let (here, there) = (
-            first.partitions.view(site).await.unwrap(),
-            second.partitions.view(site).await.unwrap(),
+            first
+                .partitions
+                .view(SiteGeneration::first(site))
+                .await
+                .unwrap(),
+            second
+                .partitions
+                .view(SiteGeneration::first(site))
+                .await
+                .unwrap(),
         );
         assert_eq!((here.view, here.stamp), (8, there.stamp));
         assert_eq!(here.view, there.view);

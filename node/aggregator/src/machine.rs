@@ -4,7 +4,7 @@ use ringtail_analytics::{
     RollUpError, RowError, SiteOutline, SiteState, SiteView, StateError, roll_up,
 };
 use ringtail_partition::{ApplyAt, SiteChange, SiteCondition, SiteMachine, SiteMachineError};
-use ringtail_proto::{LogIndex, RowReader, RowWrite, SiteId, Verdict};
+use ringtail_proto::{LogIndex, RowReader, RowWrite, SiteGeneration, SiteId, Verdict};
 
 /// Days that one piece of background work rolls up at most, so that it never holds a thread for long.
 const ROLL_UP_DAYS_MAX: usize = 8;
@@ -17,8 +17,13 @@ impl SiteMachine for Aggregator {
     type State = SiteState;
     type View = SiteView;
 
-    fn load(&self, site: SiteId, rows: &dyn RowReader) -> Result<SiteState, SiteMachineError> {
-        SiteState::load(site, rows).map_err(state_error)
+    fn load(
+        &self,
+        site: SiteGeneration,
+        _rules: &[u8],
+        rows: &dyn RowReader,
+    ) -> Result<SiteState, SiteMachineError> {
+        SiteState::load(site.site, rows).map_err(state_error)
     }
 
     fn applied(&self, state: &SiteState) -> LogIndex {

@@ -100,7 +100,9 @@ fn apply(
 #[test]
 fn a_checkpointed_state_loads_as_it_was() {
     let store = Store::new();
-    let mut state = Aggregator.load(SITE, &store.reader()).unwrap();
+    let mut state = Aggregator
+        .load(SiteGeneration::first(SITE), b"", &store.reader())
+        .unwrap();
     assert_eq!(Aggregator.applied(&state), LogIndex(0));
     assert_eq!(Aggregator.condition(&state).dirty_since, None);
     let first = batch(1, START);
@@ -118,7 +120,9 @@ fn a_checkpointed_state_loads_as_it_was() {
     assert!(writes.iter().any(|write| write.row == SiteRow::Site));
     store.write(writes);
     assert_eq!(Aggregator.condition(&state).dirty_since, None);
-    let mut loaded = Aggregator.load(SITE, &store.reader()).unwrap();
+    let mut loaded = Aggregator
+        .load(SiteGeneration::first(SITE), b"", &store.reader())
+        .unwrap();
     assert_eq!(Aggregator.applied(&loaded), LogIndex(5));
     assert_eq!(
         Aggregator.state_hash(&loaded, &store.reader()).unwrap(),
@@ -133,7 +137,9 @@ fn a_checkpointed_state_loads_as_it_was() {
 #[test]
 fn a_command_answers_no_verdicts_and_moves_the_index() {
     let store = Store::new();
-    let mut state = Aggregator.load(SITE, &store.reader()).unwrap();
+    let mut state = Aggregator
+        .load(SiteGeneration::first(SITE), b"", &store.reader())
+        .unwrap();
     let command = SiteCommand {
         site: SITE.0,
         change: Some(Change::Settings(SiteSettings {
@@ -154,7 +160,9 @@ fn a_command_answers_no_verdicts_and_moves_the_index() {
 #[test]
 fn a_poisoned_entry_is_passed_and_counted() {
     let store = Store::new();
-    let mut state = Aggregator.load(SITE, &store.reader()).unwrap();
+    let mut state = Aggregator
+        .load(SiteGeneration::first(SITE), b"", &store.reader())
+        .unwrap();
     Aggregator.skip_poisoned(&mut state, at(2, START));
     assert_eq!(Aggregator.applied(&state), LogIndex(2));
     let view = Aggregator.view(&state);
@@ -167,7 +175,9 @@ fn a_poisoned_entry_is_passed_and_counted() {
 #[test]
 fn days_that_left_the_hot_window_are_rolled_up_until_nothing_is_due() {
     let store = Store::new();
-    let mut state = Aggregator.load(SITE, &store.reader()).unwrap();
+    let mut state = Aggregator
+        .load(SiteGeneration::first(SITE), b"", &store.reader())
+        .unwrap();
     assert!(
         Aggregator
             .roll_up(SITE, &store.reader())
@@ -199,13 +209,17 @@ fn a_damaged_site_row_is_an_error_and_no_panic() {
         row: SiteRow::Site,
         value: Some(vec![2, 2, 3].into()),
     }]);
-    let error = Aggregator.load(SITE, &store.reader()).unwrap_err();
+    let error = Aggregator
+        .load(SiteGeneration::first(SITE), b"", &store.reader())
+        .unwrap_err();
     assert!(matches!(error, SiteMachineError::Damaged { .. }), "{error}");
     store.write(vec![RowWrite {
         row: SiteRow::Site,
         value: Some(vec![77, 2, 3].into()),
     }]);
-    let error = Aggregator.load(SITE, &store.reader()).unwrap_err();
+    let error = Aggregator
+        .load(SiteGeneration::first(SITE), b"", &store.reader())
+        .unwrap_err();
     assert!(
         matches!(
             error,

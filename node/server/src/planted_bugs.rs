@@ -11,7 +11,7 @@ use ringtail_aggregator::Aggregator;
 use ringtail_analytics::{SiteState, SiteView};
 use ringtail_checkpoint::CheckpointStore;
 use ringtail_partition::{ApplyAt, SiteChange, SiteCondition, SiteMachine, SiteMachineError};
-use ringtail_proto::{LogIndex, RowReader, RowWrite, SiteId, UnixMillis, Verdict};
+use ringtail_proto::{LogIndex, RowReader, RowWrite, SiteGeneration, SiteId, UnixMillis, Verdict};
 use ringtail_raft::RaftOptions;
 use ringtail_router::{Clock as _, Proposed, RaftLog, ReplicatedLog, RouteError, SystemClock};
 use tokio::{task::JoinHandle, time::sleep};
@@ -145,8 +145,13 @@ impl SiteMachine for ForgetfulAggregator {
     type State = SiteState;
     type View = SiteView;
 
-    fn load(&self, site: SiteId, rows: &dyn RowReader) -> Result<SiteState, SiteMachineError> {
-        let mut state = self.honest.load(site, rows)?;
+    fn load(
+        &self,
+        site: SiteGeneration,
+        rules: &[u8],
+        rows: &dyn RowReader,
+    ) -> Result<SiteState, SiteMachineError> {
+        let mut state = self.honest.load(site, rules, rows)?;
         if self.is_forgetful {
             state.forget_ids();
         }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use ringtail_aggregator::Aggregator;
 use ringtail_analytics::{SiteState, SiteView};
 use ringtail_partition::{ApplyAt, SiteChange, SiteCondition, SiteMachine, SiteMachineError};
-use ringtail_proto::{LogIndex, RowReadError, RowReader, RowWrite, SiteId, SiteRow, Verdict};
+use ringtail_proto::{
+    LogIndex, RowReadError, RowReader, RowWrite, SiteGeneration, SiteId, SiteRow, Verdict,
+};
 
 use super::Bug;
 
@@ -70,8 +72,13 @@ impl SiteMachine for Machine {
     type State = SiteState;
     type View = SiteView;
 
-    fn load(&self, site: SiteId, rows: &dyn RowReader) -> Result<SiteState, SiteMachineError> {
-        self.honest.load(site, &self.rows(rows))
+    fn load(
+        &self,
+        site: SiteGeneration,
+        rules: &[u8],
+        rows: &dyn RowReader,
+    ) -> Result<SiteState, SiteMachineError> {
+        self.honest.load(site, rules, &self.rows(rows))
     }
 
     fn applied(&self, state: &SiteState) -> LogIndex {

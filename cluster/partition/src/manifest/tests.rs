@@ -1,17 +1,9 @@
-use ringtail_checkpoint::{CheckpointStore as _, MemoryStore};
+use ringtail_checkpoint::{CheckpointStore as _, GroupBatch, MemoryStore};
 
 use super::*;
 
 const GROUP: GroupId = GroupId(3);
 const TERM: u64 = 4;
-
-const fn at(index: u64) -> LogPosition {
-    LogPosition {
-        term: TERM,
-        node: NodeId(1),
-        index: LogIndex(index),
-    }
-}
 
 fn object(path: &'static str) -> ArchiveObject {
     ArchiveObject {
@@ -53,7 +45,7 @@ fn paths(manifest: &Manifest) -> Vec<&[u8]> {
 #[test]
 fn a_change_that_does_not_fit_is_void_as_a_whole() {
     let mut manifest = Manifest::default();
-    assert!(manifest.apply(at(10), &seal(0, 9, &["a", "b"])));
+    assert!(manifest.apply(TERM, &seal(0, 9, &["a", "b"])).is_some());
     let before = manifest.clone();
     for void in [
         seal(0, 12, &["c"]),
@@ -63,60 +55,23 @@ fn a_change_that_does_not_fit_is_void_as_a_whole() {
         replace(&["a", "x"], &["c"]),
         replace(&["a"], &["b"]),
     ] {
-        assert!(!manifest.apply(at(13), &void), "{void:?}");
+        assert_eq!(manifest.apply(TERM, &void), None, "{void:?}");
         assert_eq!(manifest, before);
     }
-    let later = LogPosition {
-        term: TERM + 1,
-        ..at(14)
-    };
     let change = replace(&["a", "b"], &["c"]);
+    let void = manifest.apply(TERM + 1, &change);
+    assert_eq!(void, None, "another leader prepared it");
     assert!(
-        !manifest.apply(later, &change),
-        "another leader prepared it"
+        manifest
+            .apply(TERM, &replace(&["a", "b"], &["c"]))
+            .is_some()
     );
-    assert!(manifest.apply(at(14), &replace(&["a", "b"], &["c"])));
     assert_eq!(paths(&manifest), [b"c"]);
-    assert!(manifest.apply(at(15), &seal(9, 14, &["d"])));
+    assert!(manifest.apply(TERM, &seal(9, 14, &["d"])).is_some());
     assert_eq!(paths(&manifest), [b"c", b"d"]);
     let sealed = manifest.sealed().expect("sealed");
     assert_eq!(sealed.position.index, LogIndex(14));
     assert_eq!(sealed.membership.as_deref(), Some(&b"members"[..]));
-}
-
-#[test]
-fn rows_hold_it_and_an_entry_that_they_hold_changes_nothing() {
-    let store = MemoryStore::new();
-    let rows = store.group(GROUP).expect("open");
-    let mut manifest = Manifest::default();
-    let (first, second) = (seal(0, 9, &["a", "b"]), replace(&["a"], &["c"]));
-    assert!(manifest.apply(at(10), &first));
-    assert!(manifest.apply(at(11), &second));
-    let mut batch = GroupBatch::new();
-    manifest.write(&mut batch);
-    rows.commit(batch).expect("commit");
-    assert!(manifest.note_written(LogIndex(11)));
-    let mut loaded = Manifest::load(GROUP, &*rows.snapshot()).expect("load");
-    assert_eq!(loaded, manifest);
-    for (index, change) in [(10, &first), (11, &second)] {
-        assert!(!loaded.apply(at(index), change));
-    }
-    assert_eq!(loaded, manifest);
-    let mut batch = GroupBatch::new();
-    loaded.write(&mut batch);
-    assert!(batch.is_empty());
-}
-
-#[test]
-fn a_change_during_the_write_is_written_next() {
-    let mut manifest = Manifest::default();
-    assert!(manifest.apply(at(10), &seal(0, 9, &["a"])));
-    let written = manifest.index();
-    assert!(manifest.apply(at(11), &replace(&["a"], &[])));
-    assert!(!manifest.note_written(written));
-    let mut batch = GroupBatch::new();
-    manifest.write(&mut batch);
-    assert_eq!(batch.len(), 2);
 }
 
 #[test]
@@ -129,9 +84,9 @@ fn damaged_rows_are_refused() {
         let error = Manifest::load(GROUP, &*rows.snapshot()).expect_err("damaged");
         assert!(error.to_string().contains(expect), "{error}");
     };
-    check(HEAD, b"", "it is empty");
-    check(HEAD, b"\x09", "version 9");
-    check(HEAD, b"\x01abc", "cut short");
+    check(object_key(b"a"), b"", "it is empty");
+    check(object_key(b"a"), b"\x09", "version 9");
+    check(SEALED, b"\x01abc", "cut short");
     check(object_key(b"a"), b"\x01", "another's path");
-    check(object_key(b"a"), b"\x01\xff", "manifest");
+    check(object_key(b"a"), b"\x01\xff", "history");
 }

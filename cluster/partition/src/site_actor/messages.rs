@@ -13,6 +13,8 @@ use crate::{SiteError, SiteMachine, entry::Slice};
 pub(crate) struct Apply {
     /// Shared, so that it can be sent again to a new actor when this one has ended.
     pub(crate) slices: Arc<[Slice]>,
+    /// The codes are told to clients and to the archive.
+    pub(crate) is_primary: bool,
 }
 
 impl Message for Apply {
@@ -60,6 +62,15 @@ pub struct Written {
     pub value_bytes: u64,
     /// Pages are among the rows, so days or months may want rolling up.
     pub has_pages: bool,
+}
+
+impl Written {
+    /// Takes another one into account.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.value_bytes += other.value_bytes;
+        self.has_pages |= other.has_pages;
+    }
 }
 
 /// Asks for the rows that background work starts from, and their revision.

@@ -60,8 +60,9 @@ impl<M: SiteMachine> SiteActor<M> {
     fn load(&mut self, older: Option<&[Slice]>) -> Result<(), LoadStop> {
         let machine = self.partition.machine.clone();
         let (site, rows) = (self.site, self.rows.clone());
+        let rules = self.partition.rules(site);
         let loaded = guard("load", || {
-            machine.load(site.site, &LazyRows::new(&*rows, site))
+            machine.load(site, &rules, &LazyRows::new(&*rows, site))
         });
         let state = Box::new(loaded.map_err(|error| LoadStop::Run(Stop::Failed(error)))?);
         let stored = machine.applied(&state);
@@ -157,6 +158,9 @@ impl<M: SiteMachine> SiteActor<M> {
 
     /// Keeps what was said about the slices of one entry, whose codes are the last ones.
     fn note_verdicts(&mut self, slices: &[Slice], codes: &[u8]) {
+        if !self.is_primary {
+            return;
+        }
         let mut end = codes.len();
         for slice in slices.iter().rev() {
             let start = end.saturating_sub(slice.codes());

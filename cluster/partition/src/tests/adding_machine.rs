@@ -8,8 +8,8 @@ use std::{
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ringtail_proto::{
-    DropReason, HourStart, LogIndex, RowReadError, RowReader, RowWrite, SiteId, SiteRow, Verdict,
-    stored::StoredEvent,
+    DropReason, HourStart, LogIndex, RowReadError, RowReader, RowWrite, SiteGeneration, SiteId,
+    SiteRow, Verdict, stored::StoredEvent,
 };
 
 use super::world::take_one;
@@ -66,7 +66,12 @@ impl SiteMachine for AddingMachine {
     type State = Adder;
     type View = Sum;
 
-    fn load(&self, _: SiteId, rows: &dyn RowReader) -> Result<Adder, SiteMachineError> {
+    fn load(
+        &self,
+        _: SiteGeneration,
+        _: &[u8],
+        rows: &dyn RowReader,
+    ) -> Result<Adder, SiteMachineError> {
         self.loads.fetch_add(1, Ordering::Relaxed);
         if take_one(&self.failing_loads) {
             let message = "told not to read".to_owned();

@@ -18,7 +18,8 @@ use ringtail_checkpoint::{CheckpointStore, MemoryStore};
 use ringtail_proto::{
     GroupId, LogIndex, NodeId, SiteGeneration, SiteId, Verdict,
     stored::{
-        ArchiveChange, EventBatch, PartitionEntry, SiteCommand, SiteEvents, StoredEvent,
+        ArchiveChange, EventBatch, GenerationCommand, PartitionEntry, SiteCommand, SiteEvents,
+        StoredEvent, generation_command::Change as GenerationChange,
         partition_entry::Body as EntryBody,
     },
 };
@@ -165,6 +166,11 @@ impl TestLog {
     pub(super) fn append_change(&self, change: ArchiveChange) -> Committed {
         let term = term_of(self.last.load(Ordering::Relaxed) + 1);
         self.append_entry(EntryBody::Archive(ArchiveChange { term, ..change }))
+    }
+
+    pub(super) fn append_generation(&self, site: u64, change: GenerationChange) -> Committed {
+        let change = Some(change);
+        self.append_entry(EntryBody::Generation(GenerationCommand { site, change }))
     }
 
     fn append_entry(&self, body: EntryBody) -> Committed {
@@ -341,11 +347,11 @@ impl Process {
     }
 
     pub(super) async fn hash(&self, site: u64) -> [u8; 32] {
-        let hash = self
-            .partition
-            .ask(SiteGeneration::first(SiteId(site)), || Hash)
-            .await
-            .unwrap();
+        self.hash_of(SiteGeneration::first(SiteId(site))).await
+    }
+
+    pub(super) async fn hash_of(&self, site: SiteGeneration) -> [u8; 32] {
+        let hash = self.partition.ask(site, || Hash).await.unwrap();
         hash.unwrap().hash
     }
 

@@ -16,7 +16,7 @@ use ringtail_partition::{
     SiteCondition, SiteMachine, SiteMachineError, SystemClock,
 };
 use ringtail_proto::{
-    GroupId, LogIndex, NodeId, RowReader, RowWrite, SiteId, SiteRow, Verdict,
+    GroupId, LogIndex, NodeId, RowReader, RowWrite, SiteGeneration, SiteId, SiteRow, Verdict,
     stored::{EventBatch, PartitionEntry, SiteEvents, StoredEvent, partition_entry::Body},
 };
 use ringtail_raft::{Channels, Peering, RaftNode, RaftOptions, Staging};
@@ -41,7 +41,12 @@ impl SiteMachine for Counter {
     type State = Count;
     type View = u64;
 
-    fn load(&self, _: SiteId, rows: &dyn RowReader) -> Result<Count, SiteMachineError> {
+    fn load(
+        &self,
+        _: SiteGeneration,
+        _: &[u8],
+        rows: &dyn RowReader,
+    ) -> Result<Count, SiteMachineError> {
         Ok(match rows.get(SiteRow::Site)? {
             None => Count::default(),
             Some(mut row) => Count {
@@ -209,7 +214,13 @@ impl Node {
     pub(crate) async fn counts(&self) -> Vec<u64> {
         let mut counts = Vec::new();
         for site in 1..=SITES {
-            counts.push(self.partitions.view(SiteId(site)).await.unwrap().view);
+            counts.push(
+                self.partitions
+                    .view(SiteGeneration::first(SiteId(site)))
+                    .await
+                    .unwrap()
+                    .view,
+            );
         }
         counts
     }

@@ -93,7 +93,7 @@ impl Router {
         match decoded.body {
             None => Err(refused("the entry says nothing".to_owned())),
             Some(Body::Site(command)) => check_site(command.site).map(|()| 0),
-            Some(Body::Archive(_) | Body::Mirrored(_)) => Err(refused(
+            Some(Body::Archive(_) | Body::Mirrored(_) | Body::Generation(_)) => Err(refused(
                 "history is written by the group's own duties".to_owned(),
             )),
             Some(Body::Events(batch)) => {

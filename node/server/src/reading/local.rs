@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ringtail_proto::{ErrorKind, GroupId, LogIndex, NodeId, SiteId};
+use ringtail_proto::{ErrorKind, GroupId, LogIndex, NodeId, SiteGeneration, SiteId};
 use ringtail_query::Seen;
 use ringtail_raft::{Group, RaftError, RaftNode};
 use tokio::time::timeout;
@@ -53,7 +53,7 @@ impl LocalReplicas {
     ) -> Result<Reading, ApiError> {
         let (group, is_fresh) = self.in_touch(site, freshness)?;
         self.catch_up(&group, LogIndex(0)).await?;
-        let at = self.partitions.view(site).await?;
+        let at = self.partitions.view(serving(site)).await?;
         Ok(Reading { at, is_fresh })
     }
 
@@ -67,14 +67,14 @@ impl LocalReplicas {
     ) -> Result<Reading, ApiError> {
         let (group, is_fresh) = self.in_touch(site, freshness)?;
         self.catch_up(&group, seen.index).await?;
-        let mut at = self.partitions.view(site).await?;
+        let mut at = self.partitions.view(serving(site)).await?;
         if !Seen::of(at.index, &at.view).includes(seen) {
             if merging == Merging::Never {
                 return Err(behind(&group, "has late events to merge first"));
             }
             metrics::counter!("ringtail_query_session_checkpoints_total").increment(1);
             self.partitions.checkpoint_site(site).await?;
-            at = self.partitions.view(site).await?;
+            at = self.partitions.view(serving(site)).await?;
         }
         if !Seen::of(at.index, &at.view).includes(seen) {
             return Err(behind(&group, "has not seen what the session has seen"));
@@ -98,7 +98,7 @@ impl LocalReplicas {
     pub(crate) async fn view_of_leader(&self, site: SiteId) -> Result<ViewAt, ApiError> {
         let group = self.group(site)?;
         group.read_index().await.map_err(unavailable)?;
-        Ok(self.partitions.view(site).await?)
+        Ok(self.partitions.view(serving(site)).await?)
     }
 
     /// Brings late events into the numbers, all those up to what was seen.
@@ -148,4 +148,9 @@ fn behind(group: &Group, how: &str) -> ApiError {
 
 fn unavailable(error: RaftError) -> ApiError {
     ApiError::new(ErrorKind::Unavailable, error)
+}
+
+/// The generation that queries read.
+const fn serving(site: SiteId) -> SiteGeneration {
+    SiteGeneration::first(site)
 }
