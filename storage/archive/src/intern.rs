@@ -10,6 +10,8 @@ use hashbrown::HashMap;
 
 /// A position that names nothing.
 const NOTHING: u32 = u32::MAX;
+/// A position that was not looked for yet.
+const UNKNOWN: u32 = u32::MAX - 1;
 
 /// One value for each row, equal ones stored once.
 #[derive(Debug)]
@@ -39,8 +41,29 @@ impl<T: Clone + Eq + Hash> Interned<T> {
         self.rows.push(position);
     }
 
+    /// The value of the next row is the one at a position of a table that many rows share; `known` remembers where the
+    /// table's values stand, so that each is looked for only once.
+    pub(crate) fn push_shared(&mut self, known: &mut Vec<u32>, table: &[T], position: u32) {
+        if known.len() != table.len() {
+            known.clear();
+            known.resize(table.len(), UNKNOWN);
+        }
+        let row = match known.get_mut(position as usize) {
+            None => NOTHING,
+            Some(found) => {
+                if *found == UNKNOWN
+                    && let Some(value) = table.get(position as usize)
+                {
+                    *found = self.position(value);
+                }
+                *found
+            }
+        };
+        self.rows.push(row);
+    }
+
     /// Where a value stands; it is added when it is new.
-    pub(crate) fn position(&mut self, value: &T) -> u32 {
+    fn position(&mut self, value: &T) -> u32 {
         if let Some(position) = self.positions.get(value) {
             return *position;
         }

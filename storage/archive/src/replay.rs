@@ -40,7 +40,8 @@ pub struct EventSlice {
     pub entry: EntryHead,
     /// The position that the slice had in the entry's batch.
     pub slice: u32,
-    /// A batch with this slice alone. Shared values may stand in another order than in the log, and never twice.
+    /// A batch with this slice alone. Shared values stand in another order than in the log; a text may stand
+    /// once for each column.
     pub batch: EventBatch,
     /// The verdict's code of each event.
     pub codes: Vec<u8>,
@@ -84,6 +85,7 @@ struct LoadedEvents {
     rows: Vec<EventRows>,
     /// In the order of the log, the next one last.
     order: Vec<Position>,
+    builder: SliceBuilder,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -266,7 +268,7 @@ impl LoadedEvents {
             stamp: rows.stamps.value(row).into(),
             version: rows.rule_versions.value(row),
         };
-        let mut builder = SliceBuilder::default();
+        let builder = &mut self.builder;
         let (mut codes, mut offsets) = (Vec::new(), Vec::new());
         while let Some(at) = self.order.last()
             && (at.index, at.slice) == (first.index, first.slice)

@@ -50,18 +50,19 @@ impl Texts {
         self.key(row).map(|key| self.values.value(key))
     }
 
-    /// The values, sharing the memory of the column.
-    pub(crate) fn shared_values(&self) -> Vec<Bytes> {
-        let all = Bytes::from_owner(SharedMemory(self.values.values().clone()));
-        self.values
-            .value_offsets()
-            .windows(2)
-            .map(|ends| match ends {
-                [from, to] => all.slice(*from as usize..*to as usize),
-                _ => Bytes::new(),
-            })
-            .collect()
+    pub(crate) const fn values(&self) -> &StringArray {
+        &self.values
     }
+}
+
+/// Texts that share the memory of their array.
+pub(crate) fn shared_texts(texts: &StringArray) -> impl Iterator<Item = Bytes> {
+    let all = Bytes::from_owner(SharedMemory(texts.values().clone()));
+    let offsets = texts.value_offsets().to_vec();
+    (0..texts.len()).map(move |position| {
+        let end = |position: usize| offsets.get(position).map_or(0, |end| *end as usize);
+        all.slice(end(position)..end(position + 1))
+    })
 }
 
 /// Memory of a column as plain bytes.

@@ -1,15 +1,15 @@
 //! Rows of the table `events`, to be turned into stored events again.
 
 use arrow_array::{
-    Array, FixedSizeBinaryArray, Int64Array, MapArray, RecordBatch, StringArray, UInt8Array,
-    UInt32Array, UInt64Array,
+    Array, FixedSizeBinaryArray, Int64Array, MapArray, RecordBatch, UInt8Array, UInt32Array,
+    UInt64Array,
     cast::AsArray,
     types::{Int64Type, UInt8Type},
 };
 use bytes::Bytes;
 
 use super::{
-    columns::{Texts, at, primitive, u32s, u64s},
+    columns::{Texts, at, primitive, shared_texts, u32s, u64s},
     verdict,
 };
 use crate::table::{ACQUISITION_COLUMNS, CLIENT_COLUMNS, PLACE_COLUMNS};
@@ -56,8 +56,8 @@ pub(crate) struct SharedTexts {
 #[derive(Debug)]
 struct Properties {
     map: MapArray,
-    keys: StringArray,
-    values: StringArray,
+    /// Of all rows, one after the other; a value is none when it is null.
+    pairs: Vec<(Bytes, Option<Bytes>)>,
 }
 
 impl EventRows {
@@ -94,11 +94,7 @@ impl EventRows {
             verdicts: Texts::of(batch, "verdict")?,
             drop_reasons: Texts::of(batch, "drop_reason")?,
             stored_drop_reasons: Texts::of(batch, "stored_drop_reason")?,
-            properties: Properties {
-                map: map.clone(),
-                keys: map.keys().as_string_opt::<i32>()?.clone(),
-                values: map.values().as_string_opt::<i32>()?.clone(),
-            },
+            properties: Properties::of(map)?,
         })
     }
 
@@ -120,13 +116,30 @@ impl EventRows {
     }
 
     /// Keys and values; a value is none when key or value pointed nowhere.
-    pub(crate) fn properties(&self, row: usize) -> impl Iterator<Item = (&str, Option<&str>)> {
-        let Properties { map, keys, values } = &self.properties;
+    pub(crate) fn properties(
+        &self,
+        row: usize,
+    ) -> impl Iterator<Item = (Bytes, Option<Bytes>)> + '_ {
+        let Properties { map, pairs } = &self.properties;
         let offsets = map.value_offsets();
         let end = |row: usize| offsets.get(row).map_or(0, |offset| *offset as usize);
-        (end(row)..end(row + 1)).map(move |pair| {
-            let value = (!values.is_null(pair)).then(|| values.value(pair));
-            (keys.value(pair), value)
+        let of_row = pairs.get(end(row)..end(row + 1)).unwrap_or_default();
+        of_row.iter().cloned()
+    }
+}
+
+impl Properties {
+    fn of(map: &MapArray) -> Option<Self> {
+        let keys = map.keys().as_string_opt::<i32>()?;
+        let values = map.values().as_string_opt::<i32>()?;
+        let pairs = shared_texts(keys)
+            .zip(shared_texts(values))
+            .enumerate()
+            .map(|(pair, (key, value))| (key, values.is_valid(pair).then_some(value)))
+            .collect();
+        Some(Self {
+            map: map.clone(),
+            pairs,
         })
     }
 }
@@ -134,7 +147,7 @@ impl EventRows {
 impl SharedTexts {
     fn of(batch: &RecordBatch, name: &str) -> Option<Self> {
         let column = Texts::of(batch, name)?;
-        let values = column.shared_values();
+        let values = shared_texts(column.values()).collect();
         Some(Self { column, values })
     }
 

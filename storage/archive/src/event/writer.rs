@@ -53,6 +53,20 @@ pub(crate) struct EventWriter {
     properties: Properties,
     import_sources: Interned<Bytes>,
     import_lines: Vec<Option<u64>>,
+    shared: Shared,
+}
+
+/// Where the values of one batch stand: the slices of an entry share their batch's tables.
+#[derive(Default)]
+struct Shared {
+    /// The entry, and the address of its batch: an entry that is read a second time has the same tables.
+    batch: (u64, usize),
+    names: Vec<u32>,
+    pages: Vec<u32>,
+    hostnames: Vec<u32>,
+    clients: Vec<u32>,
+    places: Vec<u32>,
+    acquisitions: Vec<u32>,
 }
 
 /// Keys and values of all rows, one after the other.
@@ -77,6 +91,13 @@ impl EventWriter {
         events: &SiteEvents,
         codes: &[u8],
     ) {
+        let batch_now = (entry.index.0, std::ptr::from_ref(batch).addr());
+        if self.shared.batch != batch_now {
+            self.shared = Shared {
+                batch: batch_now,
+                ..Shared::default()
+            };
+        }
         let lines = events
             .import
             .as_ref()
@@ -116,13 +137,20 @@ impl EventWriter {
         self.visitors.push(event.visitor);
         self.visitors_previous
             .push((event.visitor_previous != 0).then_some(event.visitor_previous));
-        self.names.push(text(event.name));
-        self.pages.push(text(event.page));
-        self.hostnames.push(text(event.hostname));
-        self.clients.push(batch.clients.get(event.client as usize));
-        self.places.push(batch.places.get(event.place as usize));
-        self.acquisitions
-            .push(batch.acquisitions.get(event.acquisition as usize));
+        let (texts, shared) = (&batch.texts, &mut self.shared);
+        self.names.push_shared(&mut shared.names, texts, event.name);
+        self.pages.push_shared(&mut shared.pages, texts, event.page);
+        self.hostnames
+            .push_shared(&mut shared.hostnames, texts, event.hostname);
+        self.clients
+            .push_shared(&mut shared.clients, &batch.clients, event.client);
+        self.places
+            .push_shared(&mut shared.places, &batch.places, event.place);
+        self.acquisitions.push_shared(
+            &mut shared.acquisitions,
+            &batch.acquisitions,
+            event.acquisition,
+        );
         self.flags.push(event.flags);
         self.scroll_depths
             .push(event.scroll_depth_plus_one.checked_sub(1));
