@@ -3,6 +3,7 @@
 use arrow_array::RecordBatch;
 use arrow_select::interleave::interleave_record_batch;
 use bytes::Bytes;
+use hashbrown::HashMap;
 use ringtail_proto::stored::ArchiveObject;
 
 use crate::{
@@ -17,7 +18,8 @@ use crate::{
 /// Rows that are put together at a time.
 const CHUNK_ROWS_MAX: usize = 32 << 10;
 
-/// Puts objects of one table, group and day together; no row is changed or left out.
+/// Puts objects of one table, group and day together; no row is changed. Rows of visits are left out when rows of the same
+/// hour and generation with a higher index are among them; of the other tables every row stays.
 ///
 /// The keys of all rows are in memory (40 bytes each), of the other columns only what is put together at the moment.
 /// It takes long: not for a thread that serves.
@@ -34,12 +36,19 @@ pub fn merge(objects: &[(ArchiveObject, Bytes)]) -> Result<BuiltObject, ArchiveE
         .iter()
         .map(|(object, bytes)| ObjectReader::open(path_of(object)?, first.table, bytes.clone()))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut order: Vec<(SortKey, u32)> = Vec::new();
+    let mut order: Vec<Place> = Vec::new();
     for (number, reader) in readers.iter().enumerate() {
-        order.extend(reader.keys()?.into_iter().map(|key| (key, number as u32)));
+        order.extend(reader.keys()?.into_iter().map(|key| Place {
+            key,
+            object: number as u32,
+            is_superseded: false,
+        }));
     }
     // Stable, so that rows of equal keys stay in the order of their object.
-    order.sort();
+    order.sort_by_key(|place| (place.key, place.object));
+    if first.table == Table::Visits {
+        mark_superseded(&mut order);
+    }
     let mut inputs = readers
         .iter()
         .map(|reader| Ok(Input::new(reader.all(CHUNK_ROWS_MAX)?)))
@@ -51,6 +60,28 @@ pub fn merge(objects: &[(ArchiveObject, Bytes)]) -> Result<BuiltObject, ArchiveE
     writer.finish()?.ok_or_else(|| ArchiveError::Unlike {
         message: "none of them has rows".to_owned(),
     })
+}
+
+/// A row in the order of the merged object.
+struct Place {
+    key: SortKey,
+    /// Which object it is from.
+    object: u32,
+    is_superseded: bool,
+}
+
+/// Of each hour and generation, only the rows with the highest index stay.
+fn mark_superseded(order: &mut [Place]) {
+    // The hour's indexes ascend: from the end, the first one seen of a generation is its highest.
+    let mut hour = None;
+    let mut newest: HashMap<u32, u64> = HashMap::new();
+    for place in order.iter_mut().rev() {
+        let (site, time, index, generation, _) = place.key;
+        if hour.replace((site, time)) != Some((site, time)) {
+            newest.clear();
+        }
+        place.is_superseded = *newest.entry(generation).or_insert(index) != index;
+    }
 }
 
 fn parse(object: &ArchiveObject) -> Result<ObjectPath, ArchiveError> {
@@ -125,13 +156,13 @@ impl Input {
     }
 }
 
-/// The rows of a part of the order: of each object they are its next ones.
-fn gather(inputs: &mut [Input], chunk: &[(SortKey, u32)]) -> Result<RecordBatch, ArchiveError> {
+/// The rows of a part of the order that stay: those of each object are its next ones.
+fn gather(inputs: &mut [Input], chunk: &[Place]) -> Result<RecordBatch, ArchiveError> {
     let mut pieces: Vec<RecordBatch> = Vec::new();
     // The positions of each object's rows among the pieces.
     let mut rows: Vec<std::vec::IntoIter<(usize, usize)>> = Vec::new();
     for (number, input) in inputs.iter_mut().enumerate() {
-        let of_input = chunk.iter().filter(|(_, from)| *from as usize == number);
+        let of_input = chunk.iter().filter(|row| row.object as usize == number);
         let mut positions = Vec::new();
         for piece in input.take(of_input.count())? {
             positions.extend((0..piece.num_rows()).map(|row| (pieces.len(), row)));
@@ -141,7 +172,10 @@ fn gather(inputs: &mut [Input], chunk: &[(SortKey, u32)]) -> Result<RecordBatch,
     }
     let order: Vec<(usize, usize)> = chunk
         .iter()
-        .filter_map(|(_, number)| rows.get_mut(*number as usize)?.next())
+        .filter_map(|row| {
+            let position = rows.get_mut(row.object as usize)?.next();
+            position.filter(|_| !row.is_superseded)
+        })
         .collect();
     let pieces: Vec<&RecordBatch> = pieces.iter().collect();
     interleave_record_batch(&pieces, &order).map_err(ArchiveError::encode)

@@ -82,7 +82,7 @@ impl ObjectReader {
     /// The keys of all rows, in their order.
     pub(crate) fn keys(&self) -> Result<Vec<SortKey>, ArchiveError> {
         let schema = self.metadata().file_metadata().schema_descr();
-        let columns = ["slice", "slice_offset"]
+        let columns = ["slice", "slice_offset", "generation"]
             .into_iter()
             .chain(self.key_columns());
         let mask = ProjectionMask::columns(schema, columns);

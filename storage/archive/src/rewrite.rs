@@ -1,14 +1,16 @@
 //! An object without some of its rows: for retention, for erasure, for deleted sites.
 
-use arrow_array::{BooleanArray, Int64Array, RecordBatch, UInt64Array, types::Int64Type};
+use arrow_array::{
+    BooleanArray, Int64Array, RecordBatch, UInt32Array, UInt64Array, types::Int64Type,
+};
 use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
-use ringtail_proto::{LogIndex, SiteId, UnixMillis, VisitorId, stored::ArchiveObject};
+use ringtail_proto::{Generation, LogIndex, SiteId, UnixMillis, VisitorId, stored::ArchiveObject};
 
 use crate::{
     archive::path_of,
     error::ArchiveError,
-    event::columns::{Texts, at, primitive, u64s},
+    event::columns::{Texts, at, primitive, u32s, u64s},
     object_path::ObjectPath,
     object_reader::ObjectReader,
     object_writer::{BuiltObject, ObjectWriter},
@@ -35,6 +37,8 @@ pub struct RowView<'a> {
     pub visitor_previous: Option<VisitorId>,
     /// The client's own id of a known user.
     pub user_id: Option<&'a str>,
+    /// The rules under which a visit was found; none in other tables.
+    pub generation: Option<Generation>,
 }
 
 /// What became of an object.
@@ -102,6 +106,7 @@ struct Columns {
     visitors: Option<UInt64Array>,
     visitors_previous: Option<UInt64Array>,
     user_ids: Option<Texts>,
+    generations: Option<UInt32Array>,
 }
 
 impl Columns {
@@ -113,6 +118,7 @@ impl Columns {
             visitors: u64s(batch, "visitor").cloned(),
             visitors_previous: u64s(batch, "visitor_previous").cloned(),
             user_ids: Texts::of(batch, "user_id"),
+            generations: u32s(batch, "generation").cloned(),
         })
     }
 
@@ -129,6 +135,10 @@ impl Columns {
             visitor: visitor(&self.visitors),
             visitor_previous: visitor(&self.visitors_previous),
             user_id: self.user_ids.as_ref().and_then(|users| users.get(row)),
+            generation: self
+                .generations
+                .as_ref()
+                .map(|generations| Generation(generations.value(row))),
         }
     }
 }

@@ -122,7 +122,8 @@ impl SealBuilder {
         Ok(())
     }
 
-    /// Adds a row of the table of visits; it may be of any hour.
+    /// Adds a row of the table of visits; it may be of any hour. It is left out when a row of the same site, generation
+    /// and hour with a higher index is added too.
     pub fn visit(&mut self, row: VisitRow) {
         self.visits.push(row);
     }

@@ -22,7 +22,7 @@ pub enum Table {
     Changes,
 }
 
-/// Site, time, log index, slice, place in the slice.
+/// Site, time, log index, slice (of visits: generation), place in the slice.
 pub(crate) type SortKey = (u64, i64, u64, u32, u32);
 
 impl Table {
@@ -92,7 +92,7 @@ impl Table {
         let (slices, offsets) = match self {
             Self::Events => (u32s(batch, "slice")?, u32s(batch, "slice_offset")?),
             Self::Changes => (u32s(batch, "slice")?, &none),
-            Self::Visits => (&none, &none),
+            Self::Visits => (u32s(batch, "generation")?, &none),
         };
         let or_zero = |array: &UInt32Array, row| match array.is_null(row) {
             true => 0,

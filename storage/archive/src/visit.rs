@@ -7,6 +7,7 @@ use arrow_array::{
     types::{Int64Type, UInt32Type, UInt64Type},
 };
 use bytes::Bytes;
+use hashbrown::HashMap;
 use ringtail_proto::{
     Acquisition, Client, Generation, HourStart, LogIndex, Place, SiteId, Text, UnixMillis,
     VisitorId,
@@ -87,13 +88,14 @@ pub struct VisitTotals {
     pub is_engaged: bool,
 }
 
-/// The rows sorted by site, hour, index, and then by all else that tells visits apart.
+/// The rows that are not superseded, sorted by site, hour, index, and then by all else that tells visits apart.
 pub(crate) fn to_batch(mut rows: Vec<VisitRow>) -> Result<RecordBatch, ArchiveError> {
     rows.sort_by_key(|row| {
         let part = row.part.as_ref();
         let visit = part.map(|part| (part.visitor, part.first, part.last));
         (row.site, row.hour, row.index, row.generation, visit)
     });
+    drop_superseded(&mut rows);
     let parts = || rows.iter().map(|row| row.part.as_ref());
     let starts = || parts().map(|part| part.and_then(|part| part.start));
     let mut columns: Vec<ArrayRef> = vec![
@@ -119,6 +121,14 @@ pub(crate) fn to_batch(mut rows: Vec<VisitRow>) -> Result<RecordBatch, ArchiveEr
         Arc::new(is_engaged),
     ]);
     RecordBatch::try_new(Table::Visits.schema(), columns).map_err(ArchiveError::encode)
+}
+
+/// Of each hour and generation keeps the rows with the highest index; the rows are sorted.
+fn drop_superseded(rows: &mut Vec<VisitRow>) {
+    let hour = |row: &VisitRow| (row.site, row.hour, row.generation);
+    // Rows come by index, so that what is inserted last is the highest.
+    let newest: HashMap<_, _> = rows.iter().map(|row| (hour(row), row.index)).collect();
+    rows.retain(|row| newest.get(&hour(row)) == Some(&row.index));
 }
 
 fn text_columns(rows: &[VisitRow]) -> Vec<ArrayRef> {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use bytes::Bytes;
 use common::{
@@ -46,22 +46,30 @@ async fn what_is_put_is_got_back(archive: &Archive) {
     }
 }
 
+/// More than two parts.
+fn large(number: usize) -> BuiltObject {
+    let bytes: Vec<u8> = (0..13_usize << 20)
+        .map(|n| (n * 7 + number) as u8)
+        .collect();
+    let path = format!("v1/table=events/group=1/received=2026-11-22/large-{number}.parquet");
+    BuiltObject {
+        object: ArchiveObject {
+            path: path.into(),
+            hash: Bytes::copy_from_slice(blake3::hash(&bytes).as_bytes()),
+            bytes: bytes.len() as u64,
+            ..ArchiveObject::default()
+        },
+        bytes: bytes.into(),
+    }
+}
+
 async fn large_objects_go_in_parts(location: &Location) {
     let options = ArchiveOptions {
         part_bytes_max: 5 << 20,
         ..options(location.clone())
     };
     let archive = Archive::open(options, "ring-a").await.unwrap();
-    let bytes: Vec<u8> = (0..13_u32 << 20).map(|n| (n * 7) as u8).collect();
-    let built = BuiltObject {
-        object: ArchiveObject {
-            path: "v1/table=events/group=1/received=2026-11-22/large.parquet".into(),
-            hash: Bytes::copy_from_slice(blake3::hash(&bytes).as_bytes()),
-            bytes: bytes.len() as u64,
-            ..ArchiveObject::default()
-        },
-        bytes: bytes.into(),
-    };
+    let built = large(0);
     archive.put(&built).await.unwrap();
     assert_eq!(archive.get(&built.object).await.unwrap(), built.bytes);
     archive
@@ -211,4 +219,29 @@ async fn a_newer_archive_is_refused() {
     assert!(matches!(error, ArchiveError::Damaged { .. }), "{error}");
     std::fs::write(&file, r#"{"format":1,"cluster":"ring"}"#).unwrap();
     open().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_stumbles_keeps_everything() {
+    let server = S3Server::start().await;
+    let options = ArchiveOptions {
+        part_bytes_max: 5 << 20,
+        attempt_ms_max: 3_000,
+        retry_ms_max: 120_000,
+        ..ArchiveOptions::new(server.location("", common::s3::SECRET))
+    };
+    let archive = Archive::open(options, "ring").await.unwrap();
+    let faults = [
+        (&server.faults.unavailable, 3, objects(20).swap_remove(0)),
+        (&server.faults.unavailable, 5, large(1)),
+        (&server.faults.hung_up, 3, large(2)),
+        (&server.faults.silent, 1, objects(21).swap_remove(0)),
+    ];
+    for (fault, requests, built) in faults {
+        fault.store(requests, Ordering::Relaxed);
+        archive.put(&built).await.unwrap();
+        fault.store(requests, Ordering::Relaxed);
+        assert_eq!(archive.get(&built.object).await.unwrap(), built.bytes);
+        assert_eq!(fault.load(Ordering::Relaxed), 0, "the fault was met");
+    }
 }

@@ -235,28 +235,65 @@ fn retention_and_deleted_sites_leave_nothing_of_what_is_old_or_theirs() {
     assert_eq!(all, 2);
 }
 
-#[test]
-fn rows_of_visits_are_merged_and_erased_like_events() {
-    let seals: Vec<BuiltObject> = (0..3)
-        .flat_map(|number| {
+/// Seals of one entry each, with rows of visits.
+fn seals_with_visits(rows: impl IntoIterator<Item = Vec<VisitRow>>) -> Vec<BuiltObject> {
+    let mut maker = LogMaker::new(1, 1);
+    rows.into_iter()
+        .flat_map(|rows| {
             let mut builder = SealBuilder::new(GroupId(1), SealOptions::default());
-            let entries = LogMaker::new(number, 1).entries(1);
-            common::log::add(&mut builder, &entries);
-            for visitor in 0..40 {
-                builder.visit(visit(number, visitor));
+            common::log::add(&mut builder, &maker.entries(1));
+            for row in rows {
+                builder.visit(row);
             }
             builder.finish().unwrap()
         })
-        .collect();
-    let merged = merge(&of_table(&seals, Table::Visits)).unwrap();
-    assert_eq!(merged.object.rows, 120);
-    let keep = |row: &RowView<'_>| row.visitor != Some(VisitorId(7));
-    let rewritten = rewrite(&merged.object, merged.bytes, &keep).unwrap();
-    assert!(matches!(rewritten, Rewritten::Changed { removed: 3, .. }));
+        .collect()
 }
 
-fn visit(index: u64, visitor: u64) -> VisitRow {
-    let part = VisitPart {
+#[tokio::test]
+async fn of_an_hour_only_the_latest_visits_stay_when_objects_are_merged() {
+    let rows = |generation, index, visitors: std::ops::Range<u64>| {
+        let rows = visitors.map(move |visitor| visit(generation, index, Some(visitor)));
+        rows.collect::<Vec<_>>()
+    };
+    let none_left = vec![visit(2, 9, None)];
+    let seals = seals_with_visits([
+        [rows(0, 3, 0..40), rows(1, 3, 0..7)].concat(),
+        [rows(0, 5, 0..50), rows(2, 5, 0..9)].concat(),
+        [rows(0, 4, 0..99), none_left].concat(),
+    ]);
+    let merged = merge(&of_table(&seals, Table::Visits)).unwrap();
+    // 50 of generation 0 at 5, 7 of generation 1 at 3, and the row that says that generation 2 has none.
+    assert_eq!(merged.object.rows, 58);
+    let setup = Setup::new().await;
+    let object = setup.put(std::slice::from_ref(&merged)).await.remove(0);
+    verify(&setup.archive, &object).await.unwrap();
+    let mut kept = std::collections::BTreeMap::<(u32, u64), u64>::new();
+    let seen = std::cell::RefCell::new(&mut kept);
+    rewrite(&object, merged.bytes, &|row| {
+        let key = (row.generation.unwrap().0, row.index.0);
+        *seen.borrow_mut().entry(key).or_default() += 1;
+        true
+    })
+    .unwrap();
+    assert_eq!(
+        kept.into_iter().collect::<Vec<_>>(),
+        [((0, 5), 50), ((1, 3), 7), ((2, 9), 1)]
+    );
+}
+
+#[test]
+fn rows_of_visits_are_erased_like_events() {
+    let rows = (0..40).map(|visitor| visit(0, 1, Some(visitor))).collect();
+    let built = seals_with_visits([rows]);
+    let (object, bytes) = of_table(&built, Table::Visits).remove(0);
+    let keep = |row: &RowView<'_>| row.visitor != Some(VisitorId(7));
+    let rewritten = rewrite(&object, bytes, &keep).unwrap();
+    assert!(matches!(rewritten, Rewritten::Changed { removed: 1, .. }));
+}
+
+fn visit(generation: u32, index: u64, visitor: Option<u64>) -> VisitRow {
+    let part = visitor.map(|visitor| VisitPart {
         visitor: VisitorId(visitor),
         first: UnixMillis(NOON_MS),
         last: UnixMillis(NOON_MS + 1),
@@ -265,13 +302,13 @@ fn visit(index: u64, visitor: u64) -> VisitRow {
         engaged_ms: 0,
         attributes: VisitAttributes::default(),
         start: None,
-    };
+    });
     VisitRow {
-        site: SiteId(visitor % 3),
-        generation: Generation(0),
+        site: SiteId(1),
+        generation: Generation(generation),
         hour: HourStart(NOON_MS),
-        index: LogIndex(10 + index),
-        part: Some(part),
+        index: LogIndex(index),
+        part,
     }
 }
 
