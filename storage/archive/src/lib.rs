@@ -28,6 +28,7 @@ mod merge_plan;
 mod object_path;
 mod object_reader;
 mod object_writer;
+mod pruning;
 mod replay;
 mod retry;
 mod rewrite;

@@ -1,6 +1,6 @@
 //! The bytes of one object to the rows that are wanted: row groups and pages without any are not unpacked.
 
-use std::ops::Range;
+use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch};
 use bytes::Bytes;
@@ -9,19 +9,16 @@ use parquet::{
         ProjectionMask,
         arrow_reader::{
             ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-            ParquetRecordBatchReaderBuilder, RowFilter, RowSelection,
+            ParquetRecordBatchReaderBuilder, RowFilter,
         },
     },
-    file::{
-        metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData},
-        page_index::column_index::ColumnIndexMetaData,
-        statistics::Statistics,
-    },
+    file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
 };
 
 use crate::{
     error::ArchiveError,
     object_writer::{FORMAT_KEY, TABLE_KEY},
+    pruning::Pruning,
     selection::Selection,
     table::{FORMAT, SortKey, Table},
 };
@@ -40,13 +37,14 @@ pub(crate) struct ObjectReader {
 impl ObjectReader {
     /// Reads the footer.
     pub(crate) fn open(path: &str, table: Table, bytes: Bytes) -> Result<Self, ArchiveError> {
-        let options = ArrowReaderOptions::new()
-            .with_schema(table.schema())
-            .with_page_index_policy(PageIndexPolicy::Required);
         let damaged = |error| ArchiveError::damaged(path, error);
-        let plain = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new());
-        check_marks(path, table, plain.map_err(damaged)?.metadata())?;
-        let metadata = ArrowReaderMetadata::load(&bytes, options).map_err(damaged)?;
+        let footer = ParquetMetaDataReader::new()
+            .with_page_index_policy(PageIndexPolicy::Required)
+            .parse_and_finish(&bytes)
+            .map_err(damaged)?;
+        check_marks(path, table, &footer)?;
+        let options = ArrowReaderOptions::new().with_schema(table.schema());
+        let metadata = ArrowReaderMetadata::try_new(Arc::new(footer), options).map_err(damaged)?;
         Ok(Self {
             path: path.to_owned(),
             table,
@@ -84,7 +82,7 @@ impl ObjectReader {
         let schema = self.metadata().file_metadata().schema_descr();
         let columns = ["slice", "slice_offset", "generation"]
             .into_iter()
-            .chain(self.key_columns());
+            .chain(self.table.key_columns());
         let mask = ProjectionMask::columns(schema, columns);
         let reader = self.builder().with_projection(mask).build();
         let reader = reader.map_err(|error| ArchiveError::damaged(&self.path, error))?;
@@ -101,32 +99,17 @@ impl ObjectReader {
         keys.ok_or_else(|| ArchiveError::damaged(&self.path, "key columns are missing"))
     }
 
-    /// What the footer says of a key column of a row group, as (lowest, highest) of its bits.
-    pub(crate) fn bounds(&self, group: &RowGroupMetaData, name: &str) -> Option<(i64, i64)> {
-        let column = group.columns().get(self.column(name)?)?;
-        match column.statistics()? {
-            Statistics::Int64(span) => Some((*span.min_opt()?, *span.max_opt()?)),
-            _ => None,
-        }
-    }
-
-    const fn key_columns(&self) -> [&'static str; 3] {
-        ["site", self.table.time_column(), "log_index"]
-    }
-
     /// The wanted rows, in their order.
     pub(crate) fn select(&self, selection: &Selection) -> Result<Batches, ArchiveError> {
-        let groups: Vec<usize> = self
-            .metadata()
-            .row_groups()
-            .iter()
-            .enumerate()
-            .filter(|(_, group)| self.may_hold(group, selection))
-            .map(|(position, _)| position)
-            .collect();
-        let pages = self.pages(&groups, selection);
+        let pruning = Pruning {
+            metadata: self.metadata(),
+            table: self.table,
+            selection,
+        };
+        let groups = pruning.row_groups();
+        let pages = pruning.pages(&groups);
         let schema = self.metadata().file_metadata().schema_descr();
-        let mask = ProjectionMask::columns(schema, self.key_columns());
+        let mask = ProjectionMask::columns(schema, self.table.key_columns());
         let (table, wanted) = (self.table, selection.clone());
         let predicate =
             ArrowPredicateFn::new(mask, move |batch| Ok(wanted_rows(table, &wanted, &batch)));
@@ -154,81 +137,6 @@ impl ObjectReader {
             reader,
         })
     }
-
-    fn column(&self, name: &str) -> Option<usize> {
-        let schema = self.metadata().file_metadata().schema_descr();
-        schema
-            .columns()
-            .iter()
-            .position(|column| column.path().string() == name)
-    }
-
-    fn may_hold(&self, group: &RowGroupMetaData, selection: &Selection) -> bool {
-        is_possible(|name| self.bounds(group, name), self.table, selection)
-    }
-
-    /// Rows of pages that may hold wanted ones, counted over the given row groups.
-    fn pages(&self, groups: &[usize], selection: &Selection) -> RowSelection {
-        let mut ranges: Vec<Range<usize>> = Vec::new();
-        let mut rows_before = 0;
-        for group in groups {
-            let rows = self
-                .metadata()
-                .row_groups()
-                .get(*group)
-                .map_or(0, |group| group.num_rows() as usize);
-            // Pages of different columns begin at different rows, so each column narrows the rows by itself.
-            let all = 0..rows;
-            let mut wanted = vec![all];
-            for name in self.key_columns() {
-                let pages = self.wanted_pages(*group, rows, name, selection);
-                wanted = match pages {
-                    None => wanted,
-                    Some(pages) => both(&wanted, &pages),
-                };
-            }
-            ranges.extend(
-                wanted
-                    .into_iter()
-                    .map(|range| range.start + rows_before..range.end + rows_before),
-            );
-            rows_before += rows;
-        }
-        RowSelection::from_consecutive_ranges(ranges.into_iter(), rows_before)
-    }
-
-    /// Ranges of rows of the pages of one column that may hold wanted rows; none when nothing is known.
-    fn wanted_pages(
-        &self,
-        group: usize,
-        rows: usize,
-        name: &str,
-        selection: &Selection,
-    ) -> Option<Vec<Range<usize>>> {
-        let column = self.column(name)?;
-        let bounds = self.metadata().column_index()?.get(group)?.get(column)?;
-        let ColumnIndexMetaData::INT64(bounds) = bounds else {
-            return None;
-        };
-        let places = self.metadata().offset_index()?.get(group)?.get(column)?;
-        let starts: Vec<usize> = places
-            .page_locations()
-            .iter()
-            .map(|page| page.first_row_index as usize)
-            .collect();
-        let ends = starts.iter().skip(1).copied().chain([rows]);
-        let mut ranges = Vec::new();
-        for (page, (start, end)) in starts.iter().zip(ends).enumerate() {
-            let of_page = |asked: &str| match asked == name {
-                true => Some((*bounds.min_value(page)?, *bounds.max_value(page)?)),
-                false => None,
-            };
-            if is_possible(of_page, self.table, selection) {
-                ranges.push(*start..end);
-            }
-        }
-        Some(ranges)
-    }
 }
 
 /// Batches of rows.
@@ -246,19 +154,6 @@ impl Iterator for Batches {
     }
 }
 
-/// False when the bounds of the key columns say that no row is wanted; unknown bounds say nothing.
-fn is_possible(
-    bounds: impl Fn(&str) -> Option<(i64, i64)>,
-    table: Table,
-    selection: &Selection,
-) -> bool {
-    // Parquet keeps unsigned numbers as signed ones of the same bits.
-    let unsigned = |name| bounds(name).map(|(low, high)| (low as u64, high as u64));
-    unsigned("site").is_none_or(|(low, high)| selection.may_hold_sites(low, high))
-        && unsigned("log_index").is_none_or(|(low, high)| selection.may_hold_indexes(low, high))
-        && bounds(table.time_column()).is_none_or(|(low, high)| selection.may_hold_times(low, high))
-}
-
 fn wanted_rows(table: Table, selection: &Selection, batch: &RecordBatch) -> BooleanArray {
     use crate::event::columns::{primitive, u64s};
     let columns = (|| {
@@ -272,23 +167,6 @@ fn wanted_rows(table: Table, selection: &Selection, batch: &RecordBatch) -> Bool
     (0..batch.num_rows())
         .map(|row| Some(selection.holds(sites.value(row), times.value(row), indexes.value(row))))
         .collect()
-}
-
-/// The rows in both lists of ranges; each is in order.
-fn both(one: &[Range<usize>], other: &[Range<usize>]) -> Vec<Range<usize>> {
-    let mut common = Vec::new();
-    let (mut ones, mut others) = (one.iter().peekable(), other.iter().peekable());
-    while let (Some(left), Some(right)) = (ones.peek(), others.peek()) {
-        let range = left.start.max(right.start)..left.end.min(right.end);
-        if !range.is_empty() {
-            common.push(range);
-        }
-        match left.end <= right.end {
-            true => ones.next(),
-            false => others.next(),
-        };
-    }
-    common
 }
 
 fn check_marks(path: &str, table: Table, metadata: &ParquetMetaData) -> Result<(), ArchiveError> {

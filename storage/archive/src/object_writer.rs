@@ -23,7 +23,7 @@ use crate::{
 /// Rows of a row group: a reader unpacks at least one column of one page, and keeps at most one group in memory.
 pub(crate) const ROW_GROUP_ROWS_MAX: usize = 128 << 10;
 /// Rows of a page: what a reader that wants one small site unpacks for nothing.
-const PAGE_ROWS_MAX: usize = 8 << 10;
+pub(crate) const PAGE_ROWS_MAX: usize = 8 << 10;
 const COMPRESSION_LEVEL: i32 = 3;
 const BLOOM_FALSE_POSITIVES: f64 = 0.02;
 /// The key of the footer's entry that holds the format.
@@ -171,7 +171,8 @@ impl ObjectWriter {
 fn properties(table: Table) -> Result<WriterProperties, ArchiveError> {
     let level = ZstdLevel::try_new(COMPRESSION_LEVEL).map_err(ArchiveError::encode)?;
     let schema = table.schema();
-    let sorting = ["site", table.time_column(), "log_index"]
+    let sorting = table
+        .key_columns()
         .iter()
         .filter_map(|name| schema.index_of(name).ok())
         .map(|position| SortingColumn {

@@ -83,6 +83,11 @@ impl Table {
         }
     }
 
+    /// The columns by which readers find what they want.
+    pub(crate) const fn key_columns(self) -> [&'static str; 3] {
+        ["site", self.time_column(), "log_index"]
+    }
+
     /// The keys of a batch's rows; none when it is not of this table.
     pub(crate) fn keys(self, batch: &RecordBatch) -> Option<Vec<SortKey>> {
         let sites = u64s(batch, "site")?;

@@ -10,6 +10,7 @@ use crate::{
     error::ArchiveError,
     object_path::ObjectPath,
     object_reader::ObjectReader,
+    pruning::bounds,
     table::{SortKey, Table},
 };
 
@@ -154,12 +155,12 @@ fn verify_group(
 fn said_by_footer(reader: &ObjectReader, position: usize) -> Option<Span> {
     let group = reader.metadata().row_groups().get(position)?;
     let unsigned = |name| {
-        let (low, high) = reader.bounds(group, name)?;
+        let (low, high) = bounds(reader.metadata(), group, name)?;
         Some((low as u64, high as u64))
     };
     Some(Span {
         sites: unsigned("site")?,
-        times: reader.bounds(group, reader.table().time_column())?,
+        times: bounds(reader.metadata(), group, reader.table().time_column())?,
         indexes: unsigned("log_index")?,
     })
 }

@@ -6,7 +6,14 @@ mod common;
 use std::fmt::Write;
 
 use common::log::{LogMaker, seal};
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::{
+    basic::Compression,
+    file::{
+        metadata::{PageIndexPolicy, ParquetMetaDataReader},
+        page_index::column_index::ColumnIndexMetaData,
+        reader::{FileReader, SerializedFileReader},
+    },
+};
 use ringtail_archive::{
     SealBuilder, SealOptions, Table, VisitAttributes, VisitPart, VisitRow, VisitTotals,
 };
@@ -93,5 +100,32 @@ fn an_object_says_what_its_rows_span() {
         let file = SerializedFileReader::new(built.bytes).unwrap();
         let rows = file.metadata().file_metadata().num_rows();
         assert_eq!(built.object.rows, rows as u64);
+    }
+}
+
+#[test]
+fn visitors_have_bloom_filters_and_key_columns_have_bounds_of_pages() {
+    let built = seal(9, &LogMaker::new(1, 3).entries(40));
+    let reader = ParquetMetaDataReader::new()
+        .with_page_index_policy(PageIndexPolicy::Required)
+        .parse_and_finish(&built[0].bytes)
+        .unwrap();
+    let group = reader.row_group(0);
+    for (position, column) in group.columns().iter().enumerate() {
+        let name = column.column_path().string();
+        let is_visitor = name == "visitor";
+        assert_eq!(column.bloom_filter_offset().is_some(), is_visitor, "{name}");
+        let bounds = &reader.column_index().unwrap()[0][position];
+        let is_key = [
+            "site",
+            "time_ms",
+            "stamp_ms",
+            "log_index",
+            "visitor",
+            "name",
+        ];
+        let has_bounds = !matches!(bounds, ColumnIndexMetaData::NONE);
+        assert_eq!(has_bounds, is_key.contains(&name.as_str()), "{name}");
+        assert!(matches!(column.compression(), Compression::ZSTD(_)));
     }
 }
