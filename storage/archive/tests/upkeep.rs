@@ -9,9 +9,9 @@ use bytes::Bytes;
 use common::log::{Entry, LogMaker, NOON_MS, PlainItem, items_of_site, plain_item, seal};
 use object_store::{ObjectStoreExt, memory::InMemory, path::Path};
 use ringtail_archive::{
-    Archive, ArchiveError, BuiltObject, Location, MergeOptions, MergePlan, Replay, Rewritten,
-    RowView, SealBuilder, SealOptions, Selection, Table, VisitAttributes, VisitPart, VisitRow,
-    merge, rewrite, verify,
+    Archive, ArchiveError, BuiltObject, Location, MergeOptions, MergePlan, OrphanPlan, Replay,
+    Rewritten, RowView, SealBuilder, SealOptions, Selection, Table, VisitAttributes, VisitPart,
+    VisitRow, merge, rewrite, verify,
 };
 use ringtail_proto::{
     Generation, GroupId, HourStart, LogIndex, SiteId, UnixMillis, VisitorId,
@@ -465,4 +465,46 @@ fn entries_without_rows_make_no_objects() {
         .filter(|entry| matches!(entry, Entry::Command { .. }))
         .collect();
     assert_eq!(seal(1, &commands).len(), 1);
+}
+
+#[tokio::test]
+async fn objects_that_nobody_names_are_found_when_they_are_old() {
+    let setup = Setup::new().await;
+    let log = LogMaker::new(8, 2).entries(60);
+    let named = setup.put(&seal(7, &log[..30])).await;
+    let lost = setup.put(&seal(7, &log[30..])).await;
+    // Another group's, and something that is not ours.
+    setup.put(&seal(70, &log)).await;
+    let foreign = Path::from("v1/table=events/group=7/notes.txt");
+    setup.store.put(&foreign, "x".into()).await.unwrap();
+    let find = async |written_before| {
+        OrphanPlan::find(&setup.archive, GroupId(7), &named, written_before)
+            .await
+            .unwrap()
+    };
+    let ever = UnixMillis(i64::MAX);
+    let plan = find(ever).await;
+    let mut paths: Vec<&[u8]> = lost.iter().map(|object| object.path.as_ref()).collect();
+    paths.sort_unstable();
+    let found: Vec<&[u8]> = plan
+        .objects
+        .iter()
+        .map(|object| object.path.as_bytes())
+        .collect();
+    assert_eq!(found, paths);
+    assert!(
+        plan.to_string().starts_with("delete 2 objects of "),
+        "{plan}"
+    );
+    assert_eq!(
+        find(UnixMillis(1_700_000_000_000)).await,
+        OrphanPlan::default()
+    );
+    for object in &plan.objects {
+        setup.archive.delete(&object.path).await.unwrap();
+    }
+    assert_eq!(find(ever).await, OrphanPlan::default());
+    for object in &named {
+        verify(&setup.archive, object).await.unwrap();
+    }
 }
