@@ -11,7 +11,7 @@ use object_store::{
 use ringtail_proto::{UnixMillis, stored::ArchiveObject};
 
 use crate::{
-    cluster_file::{CLUSTER_FILE, ClusterFile},
+    cluster_file,
     error::ArchiveError,
     local_files,
     location::Location,
@@ -81,7 +81,7 @@ impl Archive {
     pub async fn open(options: ArchiveOptions, cluster: &str) -> Result<Self, ArchiveError> {
         let (store, prefix) = options.location.connect()?;
         let archive = Self::over(store, prefix, options);
-        archive.claim(cluster).await?;
+        cluster_file::claim(&archive, cluster).await?;
         if let Some(directory) = &archive.directory {
             local_files::sweep(directory).await?;
         }
@@ -98,7 +98,7 @@ impl Archive {
         cluster: &str,
     ) -> Result<Self, ArchiveError> {
         let archive = Self::over(store, Path::default(), options);
-        archive.claim(cluster).await?;
+        cluster_file::claim(&archive, cluster).await?;
         Ok(archive)
     }
 
@@ -231,34 +231,19 @@ impl Archive {
             })
     }
 
-    /// Makes an empty place ours, and refuses another's.
-    async fn claim(&self, cluster: &str) -> Result<(), ArchiveError> {
-        let at = self.options.location.to_string();
-        match self.read(CLUSTER_FILE, 0).await {
-            Ok(bytes) => return ClusterFile::check(&bytes, &at, cluster),
-            Err(ArchiveError::Missing { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        self.create_cluster_file(cluster).await?;
-        // Whoever came first has it.
-        let bytes = self.read(CLUSTER_FILE, 0).await?;
-        ClusterFile::check(&bytes, &at, cluster)
-    }
-
-    async fn create_cluster_file(&self, cluster: &str) -> Result<(), ArchiveError> {
-        let full = self.full(CLUSTER_FILE);
-        let bytes = Bytes::from(ClusterFile::new(cluster).to_bytes());
+    /// Writes what is not there yet; what is there stays.
+    pub(crate) async fn create(&self, path: &str, bytes: Bytes) -> Result<(), ArchiveError> {
+        let full = self.full(path);
         let attempt = || async {
             let create = PutOptions::from(PutMode::Create);
             let payload = PutPayload::from_bytes(bytes.clone());
             match self.store.put_opts(&full, payload, create).await {
-                // Another node of the cluster may have been faster; what is there is read next.
                 Ok(_)
                 | Err(
                     object_store::Error::AlreadyExists { .. }
                     | object_store::Error::Precondition { .. },
                 ) => Ok(()),
-                // A store without conditional writes: two clusters at the same moment are only told apart by the read.
+                // A store without conditional writes: whoever cares has to read what is there in the end.
                 Err(
                     object_store::Error::NotImplemented { .. }
                     | object_store::Error::NotSupported { .. },
@@ -269,7 +254,7 @@ impl Archive {
                 Err(error) => Err(error),
             }
         };
-        with_retries(self.patience(0), "write", CLUSTER_FILE, attempt).await?;
+        with_retries(self.patience(0), "write", path, attempt).await?;
         self.make_durable(&full).await
     }
 
@@ -316,7 +301,7 @@ impl Archive {
     }
 
     /// The bytes at a path; what is larger than expected is not read. 0 expects nothing.
-    async fn read(&self, path: &str, expected: u64) -> Result<Bytes, ArchiveError> {
+    pub(crate) async fn read(&self, path: &str, expected: u64) -> Result<Bytes, ArchiveError> {
         let full = self.full(path);
         let limit = match expected {
             0 => self.options.object_bytes_max,

@@ -2,47 +2,50 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::ArchiveError, table::FORMAT};
+use crate::{archive::Archive, error::ArchiveError, table::FORMAT};
 
 /// Its path below the archive's prefix.
-pub(crate) const CLUSTER_FILE: &str = "v1/cluster.json";
+const CLUSTER_FILE: &str = "v1/cluster.json";
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ClusterFile {
+struct ClusterFile {
     format: u32,
     cluster: String,
 }
 
-impl ClusterFile {
-    pub(crate) fn new(cluster: &str) -> Self {
-        Self {
-            format: FORMAT,
-            cluster: cluster.to_owned(),
-        }
+/// Makes an empty place the cluster's, and refuses another's.
+pub(crate) async fn claim(archive: &Archive, cluster: &str) -> Result<(), ArchiveError> {
+    match archive.read(CLUSTER_FILE, 0).await {
+        Ok(bytes) => return check(archive, &bytes, cluster),
+        Err(ArchiveError::Missing { .. }) => {}
+        Err(error) => return Err(error),
     }
+    let file = ClusterFile {
+        format: FORMAT,
+        cluster: cluster.to_owned(),
+    };
+    let bytes = serde_json::to_vec(&file).expect("two plain fields serialize");
+    archive.create(CLUSTER_FILE, bytes.into()).await?;
+    // Another node may have been faster: whoever came first has the place.
+    check(archive, &archive.read(CLUSTER_FILE, 0).await?, cluster)
+}
 
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("two plain fields serialize")
+fn check(archive: &Archive, bytes: &[u8], expected: &str) -> Result<(), ArchiveError> {
+    let file: ClusterFile = serde_json::from_slice(bytes)
+        .map_err(|error| ArchiveError::damaged(CLUSTER_FILE, error))?;
+    if file.format > FORMAT {
+        return Err(ArchiveError::Newer {
+            path: CLUSTER_FILE.to_owned(),
+            found: file.format,
+            known: FORMAT,
+        });
     }
-
-    /// Refuses what is not the given cluster's.
-    pub(crate) fn check(bytes: &[u8], at: &str, expected: &str) -> Result<(), ArchiveError> {
-        let file: Self = serde_json::from_slice(bytes)
-            .map_err(|error| ArchiveError::damaged(CLUSTER_FILE, error))?;
-        if file.format > FORMAT {
-            return Err(ArchiveError::Newer {
-                path: CLUSTER_FILE.to_owned(),
-                found: file.format,
-                known: FORMAT,
-            });
-        }
-        if file.cluster != expected {
-            return Err(ArchiveError::OtherCluster {
-                at: at.to_owned(),
-                found: file.cluster,
-                expected: expected.to_owned(),
-            });
-        }
-        Ok(())
+    if file.cluster != expected {
+        return Err(ArchiveError::OtherCluster {
+            at: archive.options().location.to_string(),
+            found: file.cluster,
+            expected: expected.to_owned(),
+        });
     }
+    Ok(())
 }

@@ -245,3 +245,27 @@ async fn a_server_that_stumbles_keeps_everything() {
         assert_eq!(fault.load(Ordering::Relaxed), 0, "the fault was met");
     }
 }
+
+#[tokio::test]
+async fn of_clusters_that_come_at_once_one_has_the_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = async |number: u32| {
+        let cluster = format!("ring-{}", number % 4);
+        let place = Location::Local(directory.path().into());
+        Archive::open(options(place), &cluster).await
+    };
+    let opened = futures::future::join_all((0..16).map(open)).await;
+    let winners: BTreeSet<usize> = opened
+        .iter()
+        .zip(0_usize..)
+        .filter(|(opened, _)| opened.is_ok())
+        .map(|(_, number)| number % 4)
+        .collect();
+    assert_eq!(winners.len(), 1, "{winners:?}");
+    for error in opened.into_iter().filter_map(Result::err) {
+        assert!(
+            matches!(error, ArchiveError::OtherCluster { .. }),
+            "{error}"
+        );
+    }
+}
