@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::{collections::BTreeSet, sync::atomic::Ordering};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use common::{
@@ -219,31 +219,6 @@ async fn a_newer_archive_is_refused() {
     assert!(matches!(error, ArchiveError::Damaged { .. }), "{error}");
     std::fs::write(&file, r#"{"format":1,"cluster":"ring"}"#).unwrap();
     open().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_server_that_stumbles_keeps_everything() {
-    let server = S3Server::start().await;
-    let options = ArchiveOptions {
-        part_bytes_max: 5 << 20,
-        attempt_ms_max: 3_000,
-        retry_ms_max: 120_000,
-        ..ArchiveOptions::new(server.location("", common::s3::SECRET))
-    };
-    let archive = Archive::open(options, "ring").await.unwrap();
-    let faults = [
-        (&server.faults.unavailable, 3, objects(20).swap_remove(0)),
-        (&server.faults.unavailable, 5, large(1)),
-        (&server.faults.hung_up, 3, large(2)),
-        (&server.faults.silent, 1, objects(21).swap_remove(0)),
-    ];
-    for (fault, requests, built) in faults {
-        fault.store(requests, Ordering::Relaxed);
-        archive.put(&built).await.unwrap();
-        fault.store(requests, Ordering::Relaxed);
-        assert_eq!(archive.get(&built.object).await.unwrap(), built.bytes);
-        assert_eq!(fault.load(Ordering::Relaxed), 0, "the fault was met");
-    }
 }
 
 #[tokio::test]
