@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "ringtail/v1/collector.proto",
     "ringtail/v1/reports.proto",
     "ringtail/v1/admin.proto",
@@ -14,6 +14,7 @@ const FILES: [&str; 9] = [
     "ringtail/peer/v1/events.proto",
     "ringtail/peer/v1/queries.proto",
     "ringtail/peer/v1/look.proto",
+    "ringtail/peer/v1/objects.proto",
 ];
 
 /// What no client sees: the nodes among themselves, and what lies in the log.

@@ -64,7 +64,13 @@ impl<M: SiteMachine> Partition<M> {
         let highest = self.highest_floor()?;
         let progress = self.progress.lock();
         let is_archived = self.options.archives || progress.history.manifest.sealed().is_some();
-        let needed = progress.unsealed.first().filter(|_| is_archived);
+        let unsealed = progress.unsealed.first().filter(|_| is_archived);
+        let written = progress.floor.as_ref().map(|floor| floor.position.index);
+        let unheld = match self.options.holds_objects {
+            true => progress.first_unheld_above(written.unwrap_or_default()),
+            false => None,
+        };
+        let needed = unsealed.into_iter().chain(unheld).min();
         let floor = match needed {
             Some(needed) if needed <= highest.position.index => {
                 let index = LogIndex(needed.0.checked_sub(1)?);
@@ -76,7 +82,6 @@ impl<M: SiteMachine> Partition<M> {
             }
             _ => highest,
         };
-        let written = progress.floor.as_ref().map(|floor| floor.position.index);
         (Some(floor.position.index) > written).then_some(floor)
     }
 

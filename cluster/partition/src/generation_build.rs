@@ -98,6 +98,12 @@ impl<M: SiteMachine> GenerationBuild<M> {
         Ok(build)
     }
 
+    /// What is built.
+    #[must_use]
+    pub const fn site(&self) -> SiteGeneration {
+        self.site
+    }
+
     /// The last entry of the site that is in the build; the next one to apply comes after it.
     #[must_use]
     pub fn applied(&self) -> LogIndex {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
+use bytes::Bytes;
 use ringtail_checkpoint::{GroupBatch, GroupKey, GroupSnapshot, StoreError};
 use ringtail_proto::{
     GroupId, LogIndex, SiteGeneration, SiteRow, UnixMillis, Verdict,
@@ -28,8 +29,19 @@ pub struct ArchiveState {
     pub settled: Option<LogIndex>,
     /// Bytes of commands that the group applied since the process started.
     pub log_bytes: u64,
+    /// The term in which this node leads the group, if it does.
+    pub leading_term: Option<u64>,
     /// What the archive holds, by path.
     pub objects: Vec<ArchiveObject>,
+}
+
+impl ArchiveState {
+    /// True when a seal would hold something.
+    #[must_use]
+    pub fn is_ripe(&self) -> bool {
+        let (unsealed, settled) = (self.unsealed, self.settled);
+        unsealed.is_some_and(|first| settled.is_some_and(|settled| first <= settled))
+    }
 }
 
 /// Entries that the archive needs, and what is known about them.
@@ -62,10 +74,13 @@ impl<M: SiteMachine> Partitions<M> {
     /// # Errors
     /// When the partition is not on this node.
     pub fn archive_state(&self, group: GroupId) -> Result<ArchiveState, PartitionError> {
-        let partition = &self.replica(group)?.partition;
+        let replica = self.replica(group)?;
+        let partition = &replica.partition;
         let settled = partition.highest_floor();
+        let leadership = replica.raft.watch_leadership().current();
         let progress = partition.progress.lock();
         Ok(ArchiveState {
+            leading_term: leadership.is_leader.then_some(leadership.term),
             sealed: progress
                 .history
                 .manifest
@@ -94,6 +109,20 @@ impl<M: SiteMachine> Partitions<M> {
         let partition = self.replica(group)?.partition.clone();
         let _entrance = partition.enter().await?;
         partition.unsealed(bytes_max).await
+    }
+
+    /// These objects are in reach of this node, so the log that they hold may go. Needed only where
+    /// [`PartitionOptions::holds_objects`](crate::PartitionOptions::holds_objects) says so, harmless elsewhere.
+    ///
+    /// # Errors
+    /// When the partition is not on this node.
+    pub fn note_held(&self, group: GroupId, paths: &[Bytes]) -> Result<(), PartitionError> {
+        let partition = &self.replica(group)?.partition;
+        let mut progress = partition.progress.lock();
+        for path in paths {
+            progress.held.insert(path.clone());
+        }
+        Ok(())
     }
 
     /// Proposes a change of the archive and waits until it is applied here; false when it was void.
@@ -267,7 +296,7 @@ fn verdicts(
 /// Visits every note of the group with the index of its batch.
 fn each_note(
     rows: &dyn GroupSnapshot,
-    visit: &mut dyn FnMut(GroupKey, LogIndex, bytes::Bytes) -> Result<(), StoreError>,
+    visit: &mut dyn FnMut(GroupKey, LogIndex, Bytes) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let first = GroupKey::Site(SiteGeneration::MIN, SiteRow::Notes(LogIndex(0), 0));
     let last = GroupKey::Site(

@@ -39,6 +39,8 @@ pub struct PartitionOptions {
     /// Somebody archives the log: it is given up only below the first entry that the archive needs. A group whose archive
     /// has begun keeps to that in any case. Default no.
     pub archives: bool,
+    /// Each node has an archive of its own: the log goes only when this node holds the objects, too. Default no.
+    pub holds_objects: bool,
     /// Somebody mirrors the rows to a store elsewhere. Default no.
     pub mirrors: bool,
     /// Questions that wait for the sites of one partition; one more is refused. Default 4,096.
@@ -71,6 +73,7 @@ impl Default for PartitionOptions {
             snapshot_value_bytes_max: ringtail_checkpoint::VALUE_BYTES_MAX,
             rebuild_bytes_max: 8 << 20,
             archives: false,
+            holds_objects: false,
             mirrors: false,
             questions_max: 4_096,
         }

@@ -30,6 +30,8 @@ pub(crate) struct Progress {
     pub(crate) complete: BTreeSet<SiteGeneration>,
     /// Generations that have ended and have no rows here.
     pub(crate) removed: BTreeSet<SiteGeneration>,
+    /// Objects of the archive that are in reach of this node.
+    pub(crate) held: BTreeSet<Bytes>,
     /// What the archive still needs.
     pub(crate) unsealed: Unsealed,
     /// Set when apply failed: nothing is applied after it.
@@ -61,6 +63,17 @@ impl Progress {
             progress.floor = Some(floor);
         }
         progress
+    }
+}
+
+impl Progress {
+    /// The first entry behind the floor of which only an object out of reach tells.
+    pub(crate) fn first_unheld_above(&self, floor: LogIndex) -> Option<LogIndex> {
+        let objects = self.history.manifest.objects();
+        let unheld = objects
+            .filter(|object| object.last_index > floor.0 && !self.held.contains(&object.path));
+        let first = unheld.map(|object| object.first_index).min()?;
+        Some(LogIndex(first.max(floor.0 + 1)))
     }
 }
 

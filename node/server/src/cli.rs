@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and where it goes. Data on stdout, everything else on stderr.
 
+mod archive;
 mod audit;
 mod client;
 mod event;
@@ -64,6 +65,8 @@ enum Command {
     Rebalance(Remote<ring::Rebalance>),
     /// Set how many replicas a group has at most.
     Replicas(Remote<ring::Replicas>),
+    /// List, verify and seal objects of the archive.
+    Archive(Remote<archive::Arguments>),
     /// Tell who changed what, when and why.
     Audit(Remote<audit::Arguments>),
 }
@@ -164,6 +167,7 @@ impl Command {
             Self::Remove(command) => command.run(ring::remove),
             Self::Rebalance(command) => command.run(ring::rebalance),
             Self::Replicas(command) => command.run(ring::replicas),
+            Self::Archive(command) => command.run(archive::run),
             Self::Audit(command) => command.run(audit::run),
         }
     }

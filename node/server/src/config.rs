@@ -47,6 +47,9 @@ pub(crate) struct Config {
     pub checkpoint_dirty_seconds_max: u64,
     /// A site without traffic leaves memory after this long, in seconds.
     pub site_idle_seconds_max: u64,
+    /// Where the log is archived: `own` for a directory in the data directory, or an address that begins with `file:` or
+    /// `s3:`. Empty: nowhere.
+    pub archive: String,
     /// On a stop, requests under way get this long, in seconds.
     pub drain_seconds_max: u64,
 }
@@ -70,6 +73,7 @@ impl Default for Config {
             snapshot_bytes_per_second_max: 32 << 20,
             checkpoint_dirty_seconds_max: 600,
             site_idle_seconds_max: 900,
+            archive: String::new(),
             drain_seconds_max: 10,
         }
     }
@@ -137,6 +141,7 @@ impl Config {
             "snapshot_bytes_per_second_max",
             "checkpoint_dirty_seconds_max",
             "site_idle_seconds_max",
+            "archive",
             "drain_seconds_max",
         ]
     }

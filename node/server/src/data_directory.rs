@@ -231,6 +231,11 @@ impl DataDirectory {
         self.path.join("store")
     }
 
+    /// Where objects of the archive are, when the node has an archive of its own.
+    pub(crate) fn archive(&self) -> PathBuf {
+        self.path.join("archive")
+    }
+
     /// The file of the salts.
     #[must_use]
     pub(crate) fn salts(&self) -> PathBuf {

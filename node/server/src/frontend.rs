@@ -123,6 +123,7 @@ fn start_http(
     let lookup = web::Data::new(node.services.lookup.clone());
     let status = web::Data::new(node.services.status.clone());
     let ring = web::Data::new(node.services.ring.clone());
+    let archive = web::Data::new(node.services.archive.clone());
     let gateway = web::Data::from(node.gateway.clone());
     let health = Arc::clone(&node.health);
     let http_connections_max = (connections_max - connections_max / GRPC_SHARE) as usize;
@@ -136,6 +137,7 @@ fn start_http(
             .app_data(lookup.clone())
             .app_data(status.clone())
             .app_data(ring.clone())
+            .app_data(archive.clone())
             .wrap_fn({
                 let health = Arc::clone(&health);
                 move |request, service| http::close_when_stopping(&health, request, service)

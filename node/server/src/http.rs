@@ -1,5 +1,6 @@
 //! The node's HTTP surface: thin handlers over the services. Beacons are the gateway's own.
 
+mod archive;
 mod assets;
 mod events;
 mod health;
@@ -48,6 +49,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     events::configure(config);
     status::configure(config);
     ring::configure(config);
+    archive::configure(config);
     assets::configure(config);
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod archive;
 mod documents;
 mod imports;
 mod lookup;
@@ -12,6 +13,7 @@ mod status;
 
 pub(crate) use access::{Access, Caller};
 pub(crate) use admin::{Admin, NewGoal, NewKey, SiteChange};
+pub(crate) use archive::Archive;
 pub(crate) use documents::{GoalDocument, KeyDocument, SiteDocument, Time, time_text};
 pub(crate) use imports::{ImportChunk, Imports};
 pub(crate) use lookup::Lookup;

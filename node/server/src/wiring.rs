@@ -3,6 +3,7 @@
 mod edge;
 mod ground;
 mod groups;
+mod past;
 mod readiness;
 mod services;
 
@@ -32,6 +33,7 @@ use crate::{
 };
 use ground::Ground;
 use groups::Groups;
+pub(crate) use past::Past;
 use services::{Helpers, Services};
 
 /// All parts of a running node.
@@ -46,6 +48,7 @@ pub(crate) struct Node {
     pub(crate) store: Arc<dyn CheckpointStore>,
     pub(crate) raft: Arc<RaftNode>,
     pub(crate) metadata: Metadata,
+    pub(crate) past: Past,
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) hosting: Arc<Hosting>,
     pub(crate) router: Router,
@@ -71,13 +74,15 @@ impl Node {
         metrics: PrometheusHandle,
     ) -> Result<Self, ExitError> {
         let description = description(config, addresses);
-        let ground = Ground::open(data).await?;
+        let past = Past::open(config, data).await?;
+        let ground = Ground::open(data, past.is_archived()).await?;
         let partitions = config.partitions;
         ground.belong(data, partitions, peer, &description).await?;
-        let groups = Groups::open(config, data, &ground).await?;
+        let groups = Groups::open(config, data, &ground, &past).await?;
         let (gateway, salts) = edge::open(config, data, &ground, &groups)?;
         let gate = groups.router.gate();
         let helpers = Helpers {
+            past: &past,
             health,
             gateway: &gateway,
             salts: &salts,
@@ -105,6 +110,7 @@ impl Node {
             store: ground.store,
             raft: ground.raft,
             metadata: ground.metadata,
+            past,
             partitions: groups.partitions,
             hosting: groups.hosting,
             router: groups.router,

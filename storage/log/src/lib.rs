@@ -1,7 +1,8 @@
 //! The durable log of a node: one sequence of segments, shared by all Raft groups.
 //!
 //! Place in the flow: *replicate*. `ringtail-raft` appends entries here and answers its callers once they are durable;
-//! one write and one sync serve every group that waits. Purged segments move to `kept/` until the archive has them.
+//! one write and one sync serve every group that waits. Purged segments go, or move to `kept/` where nobody
+//! archives them.
 //!
 //! Promises:
 //! - A callback with `Ok` means: synced to disk. Every callback is called exactly once, also when the disk fails.

@@ -15,6 +15,8 @@ pub struct LogOptions {
     pub entry_bytes_max: u64,
     /// Recent entries held in memory for each group, in bytes. Entries not yet on disk come on top. Default 2 MiB.
     pub group_cache_bytes_max: u64,
+    /// Purged segments move to `kept/` instead of going: set while nobody archives what they hold. Default yes.
+    pub keeps_purged: bool,
     /// How long to wait before a write that found the disk full is tried again. Default 250 ms.
     pub space_retry_interval: Duration,
 }
@@ -26,6 +28,7 @@ impl Default for LogOptions {
             batch_bytes_max: 8 << 20,
             entry_bytes_max: 32 << 20,
             group_cache_bytes_max: 2 << 20,
+            keeps_purged: true,
             space_retry_interval: Duration::from_millis(250),
         }
     }

@@ -31,15 +31,19 @@ pub(crate) type Segments = BTreeMap<SegmentId, SegmentInfo>;
 /// Only a prefix, because a truncation or purge of a newer segment applies to entries of an older one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RetentionPlan {
-    /// Moved to `kept/`: they hold entries that the archive may still need.
+    /// Moved to `kept/`: they hold entries that nobody has archived.
     pub(crate) keep: Vec<SegmentId>,
-    /// Removed: they hold no entry.
+    /// Removed: they hold no entry, or none that anyone needs.
     pub(crate) remove: Vec<SegmentId>,
 }
 
 impl RetentionPlan {
     /// `purged` is the durable purge point of a group.
-    pub(crate) fn new(segments: &Segments, purged: impl Fn(GroupId) -> Option<LogIndex>) -> Self {
+    pub(crate) fn new(
+        segments: &Segments,
+        keeps_purged: bool,
+        purged: impl Fn(GroupId) -> Option<LogIndex>,
+    ) -> Self {
         let mut plan = Self::default();
         let sealed = segments.len().saturating_sub(1);
         for (id, segment) in segments.iter().take(sealed) {
@@ -50,7 +54,7 @@ impl RetentionPlan {
             if is_needed {
                 break;
             }
-            if segment.last_indexes.is_empty() {
+            if segment.last_indexes.is_empty() || !keeps_purged {
                 plan.remove.push(*id);
             } else {
                 plan.keep.push(*id);
@@ -107,15 +111,23 @@ mod tests {
 
     #[test]
     fn only_a_prefix_of_sealed_segments_goes() {
-        let check = |purged: &[(u32, u64)], expect: &str| {
+        let check_keeping = |keeps_purged, purged: &[(u32, u64)], expect: &str| {
             let segments = segments(&[&[(1, 10), (2, 5)], &[], &[(1, 20)], &[(2, 9)], &[(1, 21)]]);
             let purged: HashMap<_, _> = purged
                 .iter()
                 .map(|(group, index)| (GroupId(*group), LogIndex(*index)))
                 .collect();
-            let plan = RetentionPlan::new(&segments, |group| purged.get(&group).copied());
+            let plan =
+                RetentionPlan::new(&segments, keeps_purged, |group| purged.get(&group).copied());
             assert_eq!(plan.to_string(), expect);
         };
+        let check = |purged: &[(u32, u64)], expect: &str| check_keeping(true, purged, expect);
+        check_keeping(false, &[(1, 10)], "move to kept:; remove:");
+        check_keeping(
+            false,
+            &[(1, 99), (2, 99)],
+            "move to kept:; remove: 00000000 00000001 00000002 00000003",
+        );
         check(&[], "move to kept:; remove:");
         check(&[(1, 10)], "move to kept:; remove:");
         check(&[(1, 10), (2, 4)], "move to kept:; remove:");

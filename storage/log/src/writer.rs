@@ -202,7 +202,8 @@ impl Writer {
     pub(crate) fn retire_segments(&mut self) {
         let plan = {
             let segments = self.shared.segments.lock();
-            RetentionPlan::new(&segments, |group| {
+            let keeps_purged = self.shared.options.keeps_purged;
+            RetentionPlan::new(&segments, keeps_purged, |group| {
                 Some(self.heads.get(&group)?.purged?.index)
             })
         };

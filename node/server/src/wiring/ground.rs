@@ -33,7 +33,8 @@ pub(super) struct Ground {
 
 impl Ground {
     /// Opens store, log and metadata.
-    pub(super) async fn open(data: &DataDirectory) -> Result<Self, ExitError> {
+    /// Purged log is kept aside unless it is archived.
+    pub(super) async fn open(data: &DataDirectory, is_archived: bool) -> Result<Self, ExitError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let credentials = Arc::new(ring::credentials(data)?);
         metrics::gauge!("ringtail_replicate_certificate_expires_seconds")
@@ -41,7 +42,7 @@ impl Ground {
         let peers = Peers::new(&credentials).map_err(damaged)?;
         peers.set_addresses(&data.peers()?).map_err(damaged)?;
         let store = open_store(data)?;
-        let raft = start_raft(data, &peers)?;
+        let raft = start_raft(data, &peers, is_archived)?;
         let metadata = open_metadata(&raft, &store, &peers, &clock).await?;
         Ok(Self {
             identity: data.identity.clone(),
@@ -107,10 +108,18 @@ impl Ground {
     }
 }
 
-fn start_raft(data: &DataDirectory, peers: &Peers) -> Result<Arc<RaftNode>, ExitError> {
+fn start_raft(
+    data: &DataDirectory,
+    peers: &Peers,
+    is_archived: bool,
+) -> Result<Arc<RaftNode>, ExitError> {
     let disk = Arc::new(LocalDisk);
+    let log_options = LogOptions {
+        keeps_purged: !is_archived,
+        ..LogOptions::default()
+    };
     let (log, report) =
-        SegmentLog::open(disk.clone(), &data.log(), LogOptions::default()).map_err(damaged)?;
+        SegmentLog::open(disk.clone(), &data.log(), log_options).map_err(damaged)?;
     tracing::info!(?report, "log opened");
     let peering = Peering {
         channels: channels(peers),

@@ -7,13 +7,13 @@ use ringtail_peers::caller;
 use ringtail_router::EventsService;
 use tonic::service::Routes;
 
-use super::{ground::Ground, groups::Groups};
+use super::{Past, ground::Ground, groups::Groups};
 use crate::{
     exit::ExitError,
     health::Health,
     reading::{LocalReplicas, PeerReplicas, QueriesService},
     ring::{self, Admission, LookService, Members, PeerServer, RingService, Surveyor, Vitals},
-    services::{Access, Admin, Imports, Lookup, Realtime, Reports, Ring, Status},
+    services::{Access, Admin, Archive, Imports, Lookup, Realtime, Reports, Ring, Status},
     settings_pusher::SettingsPusher,
 };
 
@@ -26,11 +26,13 @@ pub(crate) struct Services {
     pub(crate) imports: Imports,
     pub(crate) lookup: Lookup,
     pub(crate) ring: Ring,
+    pub(crate) archive: Archive,
     pub(crate) status: Status,
 }
 
 /// Parts that the services use beside ground and groups.
 pub(super) struct Helpers<'a> {
+    pub(super) past: &'a Past,
     pub(super) health: &'a Arc<Health>,
     pub(super) gateway: &'a Arc<Gateway>,
     pub(super) salts: &'a Arc<Salts>,
@@ -78,6 +80,11 @@ impl Services {
                 gateway: Arc::clone(helpers.gateway),
             },
             ring: ring(ground, groups, &access, helpers),
+            archive: Archive {
+                access: access.clone(),
+                partitions: Arc::clone(&groups.partitions),
+                past: helpers.past.clone(),
+            },
             status: status(ground, groups, access, helpers),
         }
     }
@@ -104,12 +111,15 @@ impl Services {
             lookup: self.lookup.clone(),
             imports: self.imports.clone(),
         };
-        let routes = Routes::new(members.only(ground.raft.service()))
+        let mut routes = Routes::new(members.only(ground.raft.service()))
             .add_service(admission)
             .add_service(members.only(ring))
             .add_service(members.only(look(ground, groups, helpers).server()))
             .add_service(members.only(events))
             .add_service(members.only(queries.server()));
+        if let Some(objects) = helpers.past.objects(&groups.partitions) {
+            routes = routes.add_service(members.only(objects.server()));
+        }
         PeerServer::start(peer, &ground.credentials, routes)
     }
 }

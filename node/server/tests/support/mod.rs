@@ -79,6 +79,11 @@ impl Node {
 
     /// Starts a node that joins this one's ring.
     pub(crate) fn start_joining(&self) -> Self {
+        self.start_joining_with(&[])
+    }
+
+    /// The same, with an environment of its own.
+    pub(crate) fn start_joining_with(&self, environment: &[(&str, &str)]) -> Self {
         let made = self.cli(&["token", "create"]);
         let token = String::from_utf8(made.stdout).unwrap();
         assert!(
@@ -87,7 +92,7 @@ impl Node {
             String::from_utf8_lossy(&made.stderr)
         );
         let join = ["--join", &self.peer, "--token", token.trim()];
-        Self::start_in(tempfile::tempdir().unwrap(), &join)
+        Self::start_with(tempfile::tempdir().unwrap(), &join, environment)
     }
 
     /// Starts a node on this directory; what else it is told comes last.

@@ -1,0 +1,239 @@
+//! Seals what groups led here have settled, and fetches what other leaders sealed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use ringtail_archive::Archive;
+use ringtail_partition::{ArchiveState, Partitions, SiteMachine};
+use ringtail_proto::{
+    GroupId,
+    stored::{ArchiveChange, ArchiveObject},
+};
+use ringtail_raft::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{HistoryError, HistoryOptions, ObjectPeers, seal};
+
+/// Carries the past of this node's groups into the archive.
+pub struct Archivist<M: SiteMachine> {
+    partitions: Arc<Partitions<M>>,
+    archive: Arc<Archive>,
+    peers: Arc<dyn ObjectPeers>,
+    options: HistoryOptions,
+    groups: Mutex<BTreeMap<GroupId, Watched>>,
+}
+
+/// What is remembered of a group from round to round.
+#[derive(Debug, Default)]
+struct Watched {
+    /// Since when something waits to be sealed, and the log's bytes by then.
+    waiting: Option<(Instant, u64)>,
+    /// Objects that are in reach of this node.
+    held: BTreeSet<Bytes>,
+}
+
+/// What a round did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ArchiveRound {
+    /// Seals that hold.
+    pub seals: usize,
+    /// Objects fetched from peers.
+    pub copies: usize,
+    /// Groups whose history could not be carried on; they are tried again.
+    pub failures: usize,
+}
+
+impl<M: SiteMachine> Archivist<M> {
+    /// Over the partitions of this node. `peers` give objects where each node has an archive of its own.
+    #[must_use]
+    pub fn new(
+        partitions: Arc<Partitions<M>>,
+        archive: Arc<Archive>,
+        peers: Arc<dyn ObjectPeers>,
+        options: HistoryOptions,
+    ) -> Self {
+        Self {
+            partitions,
+            archive,
+            peers,
+            options,
+            groups: Mutex::default(),
+        }
+    }
+
+    /// Rounds until it is aborted.
+    pub async fn run(self: Arc<Self>) {
+        let mut ticks = interval(Duration::from_millis(self.options.round_interval_ms.max(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.run_once(false).await;
+        }
+    }
+
+    /// One round over all groups of this node. With `now`, whatever is settled is sealed, little as it may be.
+    pub async fn run_once(&self, now: bool) -> ArchiveRound {
+        let mut round = ArchiveRound::default();
+        for group in self.partitions.hosted() {
+            if let Err(error) = self.look_after(group, now, &mut round).await {
+                round.failures += 1;
+                metrics::counter!("ringtail_archive_failures_total").increment(1);
+                tracing::warn!(%group, %error, "archive: history waits");
+            }
+        }
+        round
+    }
+
+    async fn look_after(
+        &self,
+        group: GroupId,
+        now: bool,
+        round: &mut ArchiveRound,
+    ) -> Result<(), HistoryError> {
+        let state = self.partitions.archive_state(group)?;
+        self.show(group, &state);
+        round.copies += self.fetch_missing(group, &state).await?;
+        let Some(term) = state.leading_term else {
+            return Ok(());
+        };
+        while self.is_due(group, now)? {
+            if !self.seal(group, term).await? {
+                break;
+            }
+            round.seals += 1;
+        }
+        Ok(())
+    }
+
+    fn is_due(&self, group: GroupId, now: bool) -> Result<bool, HistoryError> {
+        let state = self.partitions.archive_state(group)?;
+        let mut groups = self.groups.lock();
+        let watched = groups.entry(group).or_default();
+        if !state.is_ripe() {
+            watched.waiting = None;
+            return Ok(false);
+        }
+        let (since, log_bytes) = *watched
+            .waiting
+            .get_or_insert((Instant::now(), state.log_bytes));
+        let age_max = Duration::from_millis(self.options.seal_age_ms_max);
+        Ok(now
+            || since.elapsed() >= age_max
+            || state.log_bytes.saturating_sub(log_bytes) >= self.options.seal_log_bytes_max)
+    }
+
+    /// True when a seal holds.
+    async fn seal(&self, group: GroupId, term: u64) -> Result<bool, HistoryError> {
+        let bytes_max = self.options.seal_bytes_max;
+        let Some(unsealed) = self.partitions.unsealed(group, bytes_max).await? else {
+            return Ok(false);
+        };
+        let begun = Instant::now();
+        let last = unsealed.seal.index;
+        let built = spawn_blocking(move || {
+            let objects = seal::build(group, &unsealed);
+            objects.map(|objects| (unsealed.seal, objects))
+        });
+        let (seal, objects) = built.await.map_err(|_| HistoryError::Stopping)??;
+        let rows: u64 = objects.iter().map(|built| built.object.rows).sum();
+        let bytes: u64 = objects.iter().map(|built| built.object.bytes).sum();
+        for object in &objects {
+            self.archive.put(object).await?;
+        }
+        let added: Vec<ArchiveObject> = objects.into_iter().map(|built| built.object).collect();
+        let paths: Vec<Bytes> = added.iter().map(|object| object.path.clone()).collect();
+        let change = ArchiveChange {
+            seal: Some(seal),
+            added,
+            removed: Vec::new(),
+            term,
+        };
+        let holds = self.partitions.change_archive(group, change).await?;
+        if let Some(watched) = self.groups.lock().get_mut(&group) {
+            watched.waiting = None;
+            watched.held.extend(paths.iter().filter(|_| holds).cloned());
+        }
+        if holds {
+            self.partitions.note_held(group, &paths)?;
+        }
+        metrics::counter!("ringtail_archive_seals_total").increment(1);
+        metrics::counter!("ringtail_archive_rows_total").increment(rows);
+        metrics::counter!("ringtail_archive_bytes_total").increment(bytes);
+        let took_ms = begun.elapsed().as_millis() as u64;
+        tracing::info!(%group, last, rows, bytes, took_ms, holds, "archive: sealed");
+        Ok(holds)
+    }
+
+    /// Where each node has an archive of its own, what others sealed is fetched; only then the log may go.
+    async fn fetch_missing(
+        &self,
+        group: GroupId,
+        state: &ArchiveState,
+    ) -> Result<usize, HistoryError> {
+        let missing: Vec<&ArchiveObject> = {
+            let mut groups = self.groups.lock();
+            let held = &groups.entry(group).or_default().held;
+            let objects = state.objects.iter();
+            objects
+                .filter(|object| !held.contains(&object.path))
+                .collect()
+        };
+        let mut copies = 0;
+        for object in missing {
+            if !self.archive.options().location.is_shared() && !self.archive.holds(object).await? {
+                self.copy(group, object).await?;
+                copies += 1;
+            }
+            self.partitions
+                .note_held(group, std::slice::from_ref(&object.path))?;
+            if let Some(watched) = self.groups.lock().get_mut(&group) {
+                watched.held.insert(object.path.clone());
+            }
+        }
+        Ok(copies)
+    }
+
+    async fn copy(&self, group: GroupId, object: &ArchiveObject) -> Result<(), HistoryError> {
+        let mut message = "there is none".to_owned();
+        for node in self.peers.nodes() {
+            let stream = match self.peers.fetch(node, group, object).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    message = format!("node {node}: {error}");
+                    continue;
+                }
+            };
+            match self.archive.copy_in(object, stream).await {
+                Ok(()) => {
+                    metrics::counter!("ringtail_archive_copied_bytes_total")
+                        .increment(object.bytes);
+                    return Ok(());
+                }
+                Err(error) => message = format!("node {node}: {error}"),
+            }
+        }
+        Err(HistoryError::NoPeer {
+            group,
+            path: String::from_utf8_lossy(&object.path).into_owned(),
+            message,
+        })
+    }
+
+    fn show(&self, group: GroupId, state: &ArchiveState) {
+        let settled = state.settled.unwrap_or_default().0;
+        let sealed = state.sealed.unwrap_or_default().0;
+        let lag = match state.is_ripe() {
+            true => settled.saturating_sub(sealed),
+            false => 0,
+        };
+        let group = group.to_string();
+        metrics::gauge!("ringtail_archive_objects", "group" => group.clone())
+            .set(state.objects.len() as f64);
+        metrics::gauge!("ringtail_archive_unsealed_entries", "group" => group).set(lag as f64);
+    }
+}

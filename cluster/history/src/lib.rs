@@ -1,0 +1,26 @@
+//! What becomes of a group's past: sealed into the archive, copied where it belongs, and made into new generations.
+//!
+//! Place in the flow: *archive*. Once a group's sites are checkpointed past an entry, its leader's [`Archivist`] writes the
+//! entries up to there as objects and proposes a seal that names them; every replica applies it, and only then gives up
+//! its log. Where each node has an archive of its own, the others fetch the objects from a peer before that.
+//! When a later generation of a site begins, every replica derives it from archive and log by itself: the same entries
+//! under the same rules are the same state.
+//!
+//! It deliberately knows nothing of what an event means, and decides nothing about when history is to be reprocessed.
+//!
+//! Promises:
+//! - What is given up of the log can be read from the archive, by this node too.
+//! - A seal that lost a race, or whose leader died in the middle of it, leaves objects that nobody reads, and nothing else.
+
+mod archivist;
+mod builder;
+mod error;
+mod objects;
+mod options;
+mod seal;
+
+pub use archivist::{ArchiveRound, Archivist};
+pub use builder::Builder;
+pub use error::HistoryError;
+pub use objects::{ObjectPeers, ObjectsService, PeerObjects};
+pub use options::HistoryOptions;

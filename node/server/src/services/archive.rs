@@ -1,0 +1,128 @@
+//! The archive for operators: what it holds, whether that is what it should be, and to seal before its time.
+
+use std::sync::Arc;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use ringtail_archive::{Archive as Store, Table, verify};
+use ringtail_metadata::Scope;
+use ringtail_proto::{ErrorKind, GroupId, UnixMillis, stored::ArchiveObject};
+use serde_json::{Value, json};
+
+use super::{Access, Caller, Time};
+use crate::{Partitions, api_error::ApiError, wiring::Past};
+
+/// Objects that are read at once to verify them: each is in memory for a while.
+const VERIFIED_AT_ONCE: usize = 2;
+
+/// Tells of the archive of the groups that this node has replicas of.
+#[derive(Clone)]
+pub(crate) struct Archive {
+    pub(crate) access: Access,
+    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) past: Past,
+}
+
+impl Archive {
+    /// How far each group is archived, and the objects.
+    pub(crate) fn document(&self, caller: &Caller) -> Result<Value, ApiError> {
+        caller.require(Scope::Admin, None)?;
+        let mut groups = Vec::new();
+        for group in self.partitions.hosted() {
+            // One that leaves this node right now has nothing to tell.
+            let Ok(state) = self.partitions.archive_state(group) else {
+                continue;
+            };
+            let objects = state.objects.iter();
+            groups.push(json!({
+                "group": group,
+                "sealed": state.sealed,
+                "settled": state.settled,
+                "unsealed": state.unsealed,
+                "objects": objects.map(object_document).collect::<Vec<_>>(),
+            }));
+        }
+        Ok(json!({
+            "location": self.past.location(),
+            "is_reached": self.past.archive().is_some(),
+            "groups": groups,
+        }))
+    }
+
+    /// Seals what is settled of the groups that this node leads.
+    pub(crate) async fn seal(&self, caller: &Caller) -> Result<Value, ApiError> {
+        caller.require(Scope::Admin, None)?;
+        self.reached()?;
+        let archivist = self.past.archivist().ok_or_else(not_reached)?;
+        let round = archivist.run_once(true).await;
+        Ok(json!({
+            "seals": round.seals,
+            "copies": round.copies,
+            "failures": round.failures,
+        }))
+    }
+
+    /// Reads all objects and says what is wrong with them.
+    pub(crate) async fn verify(&self, caller: &Caller) -> Result<Value, ApiError> {
+        caller.require(Scope::Admin, None)?;
+        let archive = self.reached()?;
+        let verified = stream::iter(self.all_objects()).map(|object| {
+            let archive = Arc::clone(&archive);
+            async move { Ok::<_, ApiError>(verify_one(&archive, &object).await) }
+        });
+        let objects: Vec<Value> = verified
+            .buffer_unordered(VERIFIED_AT_ONCE)
+            .try_collect()
+            .await?;
+        let is_wrong = |object: &&Value| object.get("error").is_some_and(|error| !error.is_null());
+        Ok(json!({
+            "wrong": objects.iter().filter(is_wrong).count(),
+            "objects": objects,
+        }))
+    }
+
+    fn all_objects(&self) -> Vec<ArchiveObject> {
+        let objects = |group: GroupId| self.partitions.archive_state(group).ok();
+        let states = self.partitions.hosted().into_iter().filter_map(objects);
+        states.flat_map(|state| state.objects).collect()
+    }
+
+    fn reached(&self) -> Result<Arc<Store>, ApiError> {
+        if self.past.is_archived() {
+            return self.past.archive().ok_or_else(not_reached);
+        }
+        Err(ApiError::new(
+            ErrorKind::NotFound,
+            "this node archives nothing: set `archive` in its configuration",
+        ))
+    }
+}
+
+fn not_reached() -> ApiError {
+    ApiError::new(
+        ErrorKind::Unavailable,
+        "the archive cannot be reached now; nothing is lost, the log waits for it",
+    )
+}
+
+async fn verify_one(archive: &Store, object: &ArchiveObject) -> Value {
+    let verified = verify(archive, object).await;
+    let mut document = object_document(object);
+    if let Some(fields) = document.as_object_mut() {
+        let error = verified.err().map(|error| error.to_string());
+        fields.insert("error".to_owned(), json!(error));
+    }
+    document
+}
+
+fn object_document(object: &ArchiveObject) -> Value {
+    json!({
+        "path": String::from_utf8_lossy(&object.path),
+        "table": Table::from_stored(object.table).map(Table::name),
+        "rows": object.rows,
+        "bytes": object.bytes,
+        "first_index": object.first_index,
+        "last_index": object.last_index,
+        "from": Time(UnixMillis(object.first_ms)),
+        "to": Time(UnixMillis(object.last_ms)),
+    })
+}
