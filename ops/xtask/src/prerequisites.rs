@@ -40,7 +40,8 @@ fn programs(programs: &[(&str, &str)]) -> anyhow::Result<()> {
         let version = read(Command::new(program).arg("--version")).with_context(|| {
             format!("{program} is missing; on Debian: apt-get install {package}")
         })?;
-        eprintln!("{program} {}", version.trim());
+        // Java and Maven tell of much more than their version.
+        eprintln!("{program} {}", version.lines().next().unwrap_or_default());
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
+    thread,
 };
 
 use anyhow::{Context, bail, ensure};
@@ -128,12 +129,18 @@ impl LocalCassandra {
         node.unwrap_or_else(|| panic!("there are {nodes} nodes, none has the number {number}"))
     }
 
-    /// Stops all nodes in order.
+    /// Stops all nodes at once, each in order.
     ///
     /// # Errors
     /// When one cannot be asked.
     pub fn stop(mut self) -> anyhow::Result<()> {
-        self.nodes.iter_mut().try_for_each(Node::stop)
+        thread::scope(|scope| {
+            let stop = |node| scope.spawn(move || Node::stop(node));
+            let stopping: Vec<_> = self.nodes.iter_mut().map(stop).collect();
+            stopping
+                .into_iter()
+                .try_for_each(|node| node.join().expect("stopping a node does not panic"))
+        })
     }
 }
 

@@ -34,7 +34,8 @@ pub(super) async fn connect(options: &CassandraOptions) -> Result<Session, Mirro
         .known_nodes(&options.nodes)
         .connection_timeout(options.connect_timeout)
         .default_execution_profile_handle(profile.into_handle())
-        .fetch_schema_metadata(false);
+        // For the way to each row's replicas; of other keyspaces there is nothing to know.
+        .keyspaces_to_fetch([&options.keyspace]);
     if let Some((user, password)) = &options.login {
         builder = builder.user(user, password);
     }

@@ -216,3 +216,58 @@ pub(crate) fn started_down(server: &mut Server) {
     server.write(&mirror, group, 1, &changes(1)).unwrap();
     check(server, &mirror, group, 1);
 }
+
+/// Killed in the middle of writes and reads, and back again: neither a write nor a read fails.
+pub(crate) fn one_of_three(server: &mut Server) {
+    let group = GroupId(94);
+    let mirror = server.mirror();
+    for version in 1..=300 {
+        match version {
+            100 => server.cassandra.node(2).kill(),
+            200 => server.cassandra.node(2).start().unwrap(),
+            _ => {}
+        }
+        let written = server.write_once(&mirror, group, version, &changes(version));
+        assert_eq!(written, Ok(()), "version {version}");
+        if version % 10 == 0 {
+            check(server, &mirror, group, version);
+        }
+    }
+}
+
+/// What was acknowledged is read from any two; what was not may be there, but no part of it is seen.
+pub(crate) fn two_of_three(server: &mut Server) {
+    let group = GroupId(95);
+    let mirror = server.mirror();
+    for version in 1..=20 {
+        server
+            .write(&mirror, group, version, &changes(version))
+            .unwrap();
+    }
+    server.cassandra.node(1).kill();
+    server.cassandra.node(2).kill();
+    let written = server.write_once(&mirror, group, 21, &changes(21));
+    assert!(
+        written.as_ref().is_err_and(|error| error.is_outage()),
+        "{written:?}"
+    );
+    server.cassandra.node(1).start().unwrap();
+    // The two that are left need not be those that took the first writes.
+    server.write(&mirror, group, 21, &changes(21)).unwrap();
+    server.cassandra.node(2).start().unwrap();
+    server.cassandra.node(0).kill();
+    let another = || {
+        server
+            .runtime
+            .block_on(Mirror::open(server.options(), CLUSTER))
+    };
+    until("another session reads it from the other two", || {
+        let Ok(mirror) = another() else {
+            return false;
+        };
+        let pin = server.runtime.block_on(mirror.reader().pin(group, SITE));
+        pin.is_ok_and(|pin| pin.is_some_and(|pin| pin.version == LogIndex(21)))
+    });
+    check(server, &another().unwrap(), group, 21);
+    server.cassandra.node(0).start().unwrap();
+}

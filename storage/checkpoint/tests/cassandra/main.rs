@@ -1,4 +1,4 @@
-//! The store in Cassandra against a real server.
+//! The store in Cassandra against a real server; with `RINGTAIL_CASSANDRA_NODES=3` in the environment against three.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod conforms;
@@ -72,6 +72,28 @@ const TRIALS: &[Trial<Server>] = &[
     ),
 ];
 
+/// Those for three servers: what more than one can do wrong.
+const TRIALS_OF_THREE: &[Trial<Server>] = &[
+    ("the_cassandra_store_conforms", conforms::all),
+    ("reads_at_any_pin_agree_with_a_model", model::random_commits),
+    (
+        "a_frozen_leader_harms_nothing_in_ten_thousand_attempts",
+        frozen_leader::attempts,
+    ),
+    (
+        "one_of_three_servers_dies_and_nothing_fails",
+        faults::one_of_three,
+    ),
+    (
+        "without_a_quorum_nothing_is_acknowledged_and_nothing_lost",
+        faults::two_of_three,
+    ),
+];
+
 fn main() -> ExitCode {
-    trials::run(TRIALS, Server::start)
+    let trials = match server::nodes() {
+        1 => TRIALS,
+        _ => TRIALS_OF_THREE,
+    };
+    trials::run(trials, Server::start)
 }

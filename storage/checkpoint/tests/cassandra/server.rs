@@ -1,7 +1,6 @@
 //! The server that the tests share, and what they do with it.
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -25,6 +24,14 @@ pub(crate) const CLUSTER: Uuid = Uuid::from_u128(7);
 /// Longer than anything that a test waits for on a slow and busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
+/// How many servers there are: 1, or the 3 that the environment asks for.
+pub(crate) fn nodes() -> u8 {
+    match std::env::var("RINGTAIL_CASSANDRA_NODES") {
+        Ok(nodes) => nodes.parse().unwrap(),
+        Err(_) => 1,
+    }
+}
+
 /// Changed rows of a site, by their names.
 pub(crate) type Changes = Vec<(SiteRow, Option<Bytes>)>;
 
@@ -37,16 +44,18 @@ impl Server {
     /// With a keyspace for the cluster.
     pub(crate) fn start() -> anyhow::Result<Self> {
         let options = Options {
-            settings: BTreeMap::new(),
+            nodes: nodes().into(),
             ..Options::default()
         };
         let server = Self {
             cassandra: LocalCassandra::start(&options.with("auto_snapshot", "false"))?,
             runtime: Runtime::new()?,
         };
-        server
-            .runtime
-            .block_on(init(&server.options(), &Replication::Simple(1), CLUSTER))?;
+        server.runtime.block_on(init(
+            &server.options(),
+            &Replication::Simple(nodes()),
+            CLUSTER,
+        ))?;
         Ok(server)
     }
 
