@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -9,13 +10,13 @@ use bytes::Bytes;
 use futures::stream::{self, Stream};
 use ringtail_proto::{GroupId, LogIndex, SiteGeneration, SiteRow};
 
-use super::{Mirror, MirrorError, link::Link, partition::Partition};
+use super::{Mirror, MirrorError, intents::Intents, link::Link, partition::Partition};
 use crate::GroupKey;
 
 /// What is read ahead of a stream of rows.
 const PIECE_BYTES_MAX: usize = 4 << 20;
-/// The first and the last key that a partition can hold.
-const FIRST_KEY: &[u8] = &[];
+/// The first and the last key that a row can have; before them lie the intents.
+const FIRST_KEY: &[u8] = &[1];
 const LAST_KEY: &[u8] = &[0xff; 64];
 
 /// Reads what was mirrored.
@@ -26,7 +27,7 @@ pub struct MirrorReader {
 
 /// A site at one version: what is read through it belongs together, whatever is written meanwhile. It serves for as long
 /// as superseded versions are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SitePin {
     /// The group.
     pub group: GroupId,
@@ -35,6 +36,8 @@ pub struct SitePin {
     /// The log index of the checkpoint.
     pub version: LogIndex,
     taken: Instant,
+    /// Versions below it that are no part of it.
+    unfinished: Arc<[i64]>,
 }
 
 impl MirrorReader {
@@ -62,18 +65,22 @@ impl MirrorReader {
     ) -> Result<Option<SitePin>, MirrorError> {
         let taken = Instant::now();
         let key = GroupKey::Site(site, SiteRow::Site);
-        let newest = self.newest(group, &key, i64::MAX).await?;
-        Ok(newest.and_then(|(version, value)| {
-            value.map(|_| SitePin {
-                group,
-                site,
-                version: LogIndex(version as u64),
-                taken,
-            })
+        let Some((version, Some(_))) = self.newest(group, &key, i64::MAX, &[]).await? else {
+            return Ok(None);
+        };
+        let link = self.link();
+        let intents = Intents::of(link.cluster, group, site);
+        Ok(Some(SitePin {
+            group,
+            site,
+            version: LogIndex(version as u64),
+            taken,
+            unfinished: intents.unfinished(link, version).await?,
         }))
     }
 
-    /// A row's value as of a version: the newest at or below it.
+    /// A row's value as of a version: the newest at or below it, also one that an unfinished write left. For a site's
+    /// rows [`Self::read_pinned`] is the one to use.
     ///
     /// # Errors
     /// When the servers do not answer, or the value is damaged.
@@ -84,7 +91,7 @@ impl MirrorReader {
         version_max: LogIndex,
     ) -> Result<Option<Bytes>, MirrorError> {
         let version_max = i64::try_from(version_max.0).unwrap_or(i64::MAX);
-        let newest = self.newest(group, key, version_max).await?;
+        let newest = self.newest(group, key, version_max, &[]).await?;
         Ok(newest.and_then(|(_, value)| value))
     }
 
@@ -98,10 +105,13 @@ impl MirrorReader {
         row: SiteRow,
     ) -> Result<Option<Bytes>, MirrorError> {
         let key = GroupKey::Site(pin.site, row);
-        let value = self.read_row(pin.group, &key, pin.version).await?;
+        let version = pin.version.0 as i64;
+        let newest = self
+            .newest(pin.group, &key, version, &pin.unfinished)
+            .await?;
         // Asked afterwards: only then it is certain that nothing was removed before the answer.
         self.check_age(pin)?;
-        Ok(value)
+        Ok(newest.and_then(|(_, value)| value))
     }
 
     /// All rows of a pinned site, the site row last: who has that one has all.
@@ -130,10 +140,12 @@ impl MirrorReader {
         group: GroupId,
         key: &GroupKey,
         version_max: i64,
+        left_out: &[i64],
     ) -> Result<Option<(i64, Option<Bytes>)>, MirrorError> {
         let link = self.link();
         let partition = Partition::of(link.cluster, group, key);
-        link.newest(partition, &key.encode(), version_max).await
+        link.newest(partition, &key.encode(), version_max, left_out)
+            .await
     }
 
     fn check_age(&self, pin: &SitePin) -> Result<(), MirrorError> {
@@ -187,12 +199,7 @@ impl Walk {
     /// False when there is none left.
     async fn read_piece(&mut self) -> Result<bool, MirrorError> {
         let link = self.reader.mirror.link().clone();
-        let SitePin {
-            group,
-            site,
-            version,
-            ..
-        } = self.pin;
+        let (group, site) = (self.pin.group, self.pin.site);
         let buckets = match &mut self.buckets {
             Some(buckets) => buckets,
             unknown => {
@@ -211,7 +218,7 @@ impl Walk {
                 partition,
                 &self.from,
                 &to,
-                version.0 as i64,
+                (self.pin.version.0 as i64, &self.pin.unfinished),
                 PIECE_BYTES_MAX,
             )
             .await?;

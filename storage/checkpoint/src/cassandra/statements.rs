@@ -21,6 +21,9 @@ pub(super) struct Statements {
     pub(super) range: PreparedStatement,
     /// Keys and versions of a partition.
     pub(super) versions: PreparedStatement,
+    /// Versions of a row, once for each chunk.
+    pub(super) versions_of: PreparedStatement,
+    pub(super) remove_version: PreparedStatement,
     pub(super) remove_below: PreparedStatement,
     pub(super) remove_above: PreparedStatement,
     pub(super) remove_partition: PreparedStatement,
@@ -82,6 +85,8 @@ impl Statements {
             )
             .await?,
             versions: select("row_key, version", "").await?,
+            versions_of: select("version", " AND row_key = ? AND version <= ?").await?,
+            remove_version: remove(" AND row_key = ? AND version = ?").await?,
             remove_below: remove(" AND row_key = ? AND version < ?").await?,
             remove_above: remove(" AND row_key = ? AND version > ?").await?,
             remove_partition: remove("").await?,

@@ -1,6 +1,6 @@
 //! Single steps on the tables, each retried as a whole.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -119,14 +119,57 @@ impl Link {
         Ok(())
     }
 
-    /// The newest version of a row at or below one: its number, and its value unless the row was removed by it.
+    /// The newest version of a row at or below one, some left out: its number, and its value unless the row was removed
+    /// by it.
     pub(super) async fn newest(
         &self,
         partition: Partition,
         key: &Bytes,
-        version_max: i64,
+        mut version_max: i64,
+        left_out: &[i64],
     ) -> Result<Option<(i64, Option<Bytes>)>, MirrorError> {
         let started = Instant::now();
+        let Partition {
+            incarnation,
+            group,
+            site,
+            generation,
+            bucket,
+        } = partition;
+        let place = |version: i64| {
+            let key = key.clone();
+            (incarnation, group, site, generation, bucket, key, version)
+        };
+        let (version, chunk, value) = loop {
+            let rows: Vec<(i64, i32, Bytes)> =
+                self.rows(|at| &at.newest, place(version_max)).await?;
+            match rows.into_iter().next() {
+                Some((version, ..)) if left_out.contains(&version) => version_max = version - 1,
+                Some(found) => break found,
+                None => return Ok(None),
+            }
+        };
+        let first = first_of(key, version, chunk, value)?;
+        let Some(first) = first.value else {
+            return Ok(Some((version, None)));
+        };
+        let mut rest = Vec::new();
+        if first.is_part() {
+            rest = self.rows(|at| &at.rest, place(version)).await?;
+        }
+        let value = join(key, version, first, &rest)?;
+        metrics::histogram!("ringtail_mirror_read_seconds").record(started.elapsed());
+        metrics::counter!("ringtail_mirror_read_bytes_total").increment(value.len() as u64);
+        Ok(Some((version, Some(value))))
+    }
+
+    /// The versions of a row up to one.
+    pub(super) async fn versions_of(
+        &self,
+        partition: Partition,
+        key: &Bytes,
+        version_max: i64,
+    ) -> Result<BTreeSet<i64>, MirrorError> {
         let Partition {
             incarnation,
             group,
@@ -143,40 +186,46 @@ impl Link {
             key.clone(),
             version_max,
         );
-        let rows: Vec<(i64, i32, Bytes)> = self.rows(|at| &at.newest, values).await?;
-        let Some((version, chunk, value)) = rows.into_iter().next() else {
-            return Ok(None);
-        };
-        let first = first_of(key, version, chunk, value)?;
-        let Some(first) = first.value else {
-            return Ok(Some((version, None)));
-        };
-        let mut rest = Vec::new();
-        if first.is_part() {
-            let values = (
-                incarnation,
-                group,
-                site,
-                generation,
-                bucket,
-                key.clone(),
-                version,
-            );
-            rest = self.rows(|at| &at.rest, values).await?;
-        }
-        let value = join(key, version, first, &rest)?;
-        metrics::histogram!("ringtail_mirror_read_seconds").record(started.elapsed());
-        metrics::counter!("ringtail_mirror_read_bytes_total").increment(value.len() as u64);
-        Ok(Some((version, Some(value))))
+        let rows: Vec<(i64,)> = self.rows(|at| &at.versions_of, values).await?;
+        Ok(rows.into_iter().map(|(version,)| version).collect())
     }
 
-    /// The rows `from..=to` of a partition as of one version, as many as `bytes_max` bytes hold, at least one.
+    /// Removes one version of a row, for ever.
+    pub(super) async fn remove_version(
+        &self,
+        partition: Partition,
+        key: &Bytes,
+        version: i64,
+    ) -> Result<(), MirrorError> {
+        let Partition {
+            incarnation,
+            group,
+            site,
+            generation,
+            bucket,
+        } = partition;
+        // At an equal timestamp the removal wins.
+        let values = (
+            version,
+            incarnation,
+            group,
+            site,
+            generation,
+            bucket,
+            key.clone(),
+            version,
+        );
+        self.run(|at| &at.remove_version, values).await
+    }
+
+    /// The rows `from..=to` of a partition as of one version, some left out; as many as `bytes_max` bytes hold, at least
+    /// one.
     pub(super) async fn piece(
         &self,
         partition: Partition,
         from: &Bytes,
         to: &Bytes,
-        version_max: i64,
+        (version_max, left_out): (i64, &[i64]),
         bytes_max: usize,
     ) -> Result<Piece, MirrorError> {
         let Partition {
@@ -207,7 +256,7 @@ impl Link {
                     let mut cells = pager
                         .rows_stream::<(Bytes, i64, i32, Bytes)>()
                         .map_err(odd_answer)?;
-                    let mut gathering = Gathering::new(version_max);
+                    let mut gathering = Gathering::new(version_max, left_out);
                     while let Some(cell) = cells.next().await {
                         let (key, version, chunk, value) =
                             cell.map_err(|error| no_answer(&error))?;
@@ -454,8 +503,9 @@ fn batches_of(mut cells: Vec<Cell>) -> Vec<Vec<Cell>> {
 }
 
 /// Puts rows together from cells that come by key, version descending, chunk.
-struct Gathering {
+struct Gathering<'pin> {
     version_max: i64,
+    left_out: &'pin [i64],
     rows: Vec<(Bytes, Bytes)>,
     bytes: usize,
     /// The row at hand, and its newest version at or below the pin once it came.
@@ -468,10 +518,11 @@ struct Current {
     rest: Vec<(i32, Bytes)>,
 }
 
-impl Gathering {
-    const fn new(version_max: i64) -> Self {
+impl<'pin> Gathering<'pin> {
+    const fn new(version_max: i64, left_out: &'pin [i64]) -> Self {
         Self {
             version_max,
+            left_out,
             rows: Vec::new(),
             bytes: 0,
             current: None,
@@ -499,7 +550,7 @@ impl Gathering {
             return Ok(());
         };
         match row {
-            None if version <= self.version_max => {
+            None if version <= self.version_max && !self.left_out.contains(&version) => {
                 *row = Some(Current {
                     version,
                     first: first_of(&key, version, chunk, value)?.value,
@@ -510,7 +561,7 @@ impl Gathering {
                 self.bytes += value.len();
                 current.rest.push((chunk, value));
             }
-            // Above the pin, or superseded.
+            // Above the pin, left out, or superseded.
             _ => {}
         }
         Ok(())

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{
     Mirror, MirrorError, cells,
+    intents::Intents,
     link::Link,
     partition::Partition,
     pruner::{Pruner, Superseded},
@@ -81,9 +82,21 @@ impl MirrorWriter {
         if let Some((key, _)) = rows.iter().find(|(key, _)| !of_site(key)) {
             return Err(bad(format!("{key:?} is no row of site {site}")));
         }
-        let incarnation = self.mirror.link().cluster;
-        self.commit_at(incarnation, group, version, rows, &site_key)
-            .await
+        let link = self.mirror.link();
+        let number = checked(version)?;
+        let intents = Intents::of(link.cluster, group, site);
+        // A site row alone is there or not.
+        let is_compound = rows.len() > 1;
+        if is_compound {
+            intents.begin(link, number).await?;
+        }
+        self.commit_at(link.cluster, group, version, rows, &site_key)
+            .await?;
+        if is_compound && intents.end(link, number).await.is_err() {
+            // The site row tells as well that it is finished.
+            metrics::counter!("ringtail_mirror_intents_left_total").increment(1);
+        }
+        Ok(())
     }
 
     /// Writes rows of the group itself, such as its floor: all at `version`, in one batch of one partition.
@@ -219,8 +232,11 @@ impl MirrorWriter {
         let count = due.len();
         let removed = futures::stream::iter(&due)
             .map(Ok)
-            .try_for_each_concurrent(link.options.concurrency_max.max(1), |row| {
-                link.remove_below(row.partition, &row.key, row.below)
+            .try_for_each_concurrent(link.options.concurrency_max.max(1), async |row| {
+                if let Some(intents) = Intents::beside(row.partition, &row.key) {
+                    intents.end_finished(link, row.below - 1).await?;
+                }
+                link.remove_below(row.partition, &row.key, row.below).await
             })
             .await;
         if let Err(error) = removed {

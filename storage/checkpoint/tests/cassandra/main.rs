@@ -39,6 +39,10 @@ const TRIALS: &[Trial<Server>] = &[
         reads::pruned,
     ),
     ("a_removed_site_is_gone_at_once", reads::removed),
+    (
+        "what_a_leader_began_and_never_finished_is_not_read",
+        reads::unfinished,
+    ),
     ("a_torn_or_mixed_value_is_noticed", reads::torn),
     ("reads_at_any_pin_agree_with_a_model", model::random_commits),
     (

@@ -260,6 +260,83 @@ pub(crate) fn removed(server: &mut Server) {
     assert_eq!(pin, None, "a leader of yesterday brings nothing back");
 }
 
+/// A leader dies in the middle of a write. Its successor writes other rows: those that it left, some of them in part, lie
+/// below every later pin and belong to none.
+pub(crate) fn unfinished(server: &mut Server) {
+    let group = GroupId(56);
+    let options = CassandraOptions {
+        grace: Duration::ZERO,
+        concurrency_max: 1,
+        ..server.options()
+    };
+    let opened = server.runtime.block_on(Mirror::open(options, CLUSTER));
+    let mirror = opened.unwrap();
+    let (writer, reading) = (mirror.writer(), server.mirror());
+    let reader = reading.reader();
+    let first: Changes = vec![(page(1), value("first")), (SiteRow::Site, value("10"))];
+    server.write(&mirror, group, 10, &first).unwrap();
+    let big = Bytes::from(vec![5; 2 << 20]);
+    let rows = (1..60)
+        .map(|week| (GroupKey::Site(SITE, page(week)), Some(big.clone())))
+        .chain([(GroupKey::Site(SITE, SiteRow::Site), value("20"))]);
+    let rows: Vec<_> = rows.collect();
+    let dying = {
+        let writer = writer.clone();
+        let write = async move { writer.write(group, SITE, LogIndex(20), rows).await };
+        server.runtime.spawn(write)
+    };
+    let left = |week| {
+        let key = GroupKey::Site(SITE, page(week));
+        let read = reader.read_row(group, &key, LogIndex(99));
+        let read = server.runtime.block_on(read);
+        // Whole or not.
+        !matches!(&read, Ok(None)) && !matches!(&read, Ok(Some(value)) if value == "first")
+    };
+    until("the leader is in the middle of it", || (2..60).any(left));
+    dying.abort();
+    let ended = server.runtime.block_on(dying);
+    assert!(ended.is_err(), "it was to be cut off, and ended: {ended:?}");
+    assert_eq!(
+        server.read_all(&reading, group),
+        (
+            10,
+            vec![
+                (page(1), Bytes::from("first")),
+                (SiteRow::Site, Bytes::from("10"))
+            ]
+        )
+    );
+    let check = |version: u64| {
+        let rows = vec![
+            (page(1), Bytes::from("second")),
+            (SiteRow::Site, Bytes::from(version.to_string())),
+        ];
+        assert_eq!(server.read_all(&reading, group), (version, rows));
+        let pin = server
+            .runtime
+            .block_on(reader.pin(group, SITE))
+            .unwrap()
+            .unwrap();
+        for week in 2..60 {
+            let read = server
+                .runtime
+                .block_on(reader.read_pinned(&pin, page(week)));
+            assert_eq!(read, Ok(None), "week {week}");
+        }
+    };
+    for version in [30, 40, 50] {
+        let changes: Changes = vec![
+            (page(1), value("second")),
+            (SiteRow::Site, value(version.to_string())),
+        ];
+        server.write(&mirror, group, version, &changes).unwrap();
+        check(version);
+        while server.runtime.block_on(writer.prune()).unwrap() > 0 {}
+        check(version);
+    }
+    assert!((2..60).any(left), "there is nothing to leave out");
+}
+
 pub(crate) fn torn(server: &mut Server) {
     let group = GroupId(55);
     let mirror = server.mirror();

@@ -147,8 +147,9 @@ impl Server {
         let reader = mirror.reader();
         let read = async {
             let pin = reader.pin(group, SITE).await?.unwrap();
+            let version = pin.version.0;
             let rows: Vec<_> = reader.read_site(pin).try_collect().await?;
-            Ok::<_, MirrorError>((pin.version.0, rows))
+            Ok::<_, MirrorError>((version, rows))
         };
         let (version, rows) = self.runtime.block_on(read).unwrap();
         let rows = rows.into_iter().map(|(key, value)| match key {

@@ -131,7 +131,9 @@ async fn clean(
 ) -> Result<RowSet, MirrorError> {
     let head = head_key();
     let partition = Partition::of(incarnation, group, &head);
-    let newest = link.newest(partition, &head.encode(), i64::MAX).await?;
+    let newest = link
+        .newest(partition, &head.encode(), i64::MAX, &[])
+        .await?;
     let committed = newest.map_or(0, |(version, _)| version);
     let mut orphans = Vec::new();
     for partition in partitions(link, group, incarnation).await? {

@@ -120,7 +120,7 @@ impl CassandraSnapshot {
         loop {
             let piece = self.shared.wait(async || {
                 let (partition, to) = (stretch.partition, &stretch.to);
-                link.piece(partition, &from, to, self.version, PIECE_BYTES_MAX)
+                link.piece(partition, &from, to, (self.version, &[]), PIECE_BYTES_MAX)
                     .await
             })?;
             for (key, value) in piece.rows {
@@ -143,7 +143,7 @@ impl GroupSnapshot for CassandraSnapshot {
         let key = key.encode();
         let newest = self
             .shared
-            .wait(async || link.newest(partition, &key, self.version).await)?;
+            .wait(async || link.newest(partition, &key, self.version, &[]).await)?;
         Ok(newest.and_then(|(_, value)| value))
     }
 
