@@ -75,15 +75,25 @@ fn check_at_least(server: &Server, group: GroupId, version: u64) {
     assert_eq!(rows, expected(found));
 }
 
+/// A mirror that is impatient, opened with patience.
+fn opened(server: &Server, options: &CassandraOptions) -> Mirror {
+    let mut mirror = None;
+    until("the mirror opens", || {
+        let opening = Mirror::open(options.clone(), CLUSTER);
+        mirror = server.runtime.block_on(opening).ok();
+        mirror.is_some()
+    });
+    mirror.unwrap()
+}
+
 pub(crate) fn frozen(server: &mut Server) {
     let group = GroupId(91);
     let options = CassandraOptions {
-        request_timeout: Duration::from_secs(1),
+        request_timeout: Duration::from_secs(3),
         attempts_max: 1,
         ..server.options()
     };
-    let opened = server.runtime.block_on(Mirror::open(options, CLUSTER));
-    let mirror = opened.unwrap();
+    let (mirror, reading) = (opened(server, &options), server.mirror());
     for version in 1..=10 {
         server
             .write(&mirror, group, version, &changes(version))
@@ -113,14 +123,14 @@ pub(crate) fn frozen(server: &mut Server) {
         let answer = server.runtime.block_on(answer);
         answer.is_ok_and(|answer| answer.into_rows_result().unwrap().rows_num() > 0)
     });
-    check(server, &mirror, group, 10);
+    check(server, &reading, group, 10);
     for version in 11..40 {
         server
             .write(&mirror, group, version, &changes(version))
             .unwrap();
     }
     assert_eq!(mirror.state(), MirrorState::Up);
-    check(server, &mirror, group, 39);
+    check(server, &reading, group, 39);
     println!("{failures} failures while it was frozen");
 }
 
@@ -135,19 +145,7 @@ pub(crate) fn timeouts(server: &mut Server) {
         attempts_max: 1,
         ..server.options()
     };
-    let opening = || {
-        server
-            .runtime
-            .block_on(Mirror::open(options.clone(), CLUSTER))
-    };
-    let mut mirror = opening();
-    until("the mirror opens", || {
-        if mirror.is_err() {
-            mirror = opening();
-        }
-        mirror.is_ok()
-    });
-    let mirror = mirror.unwrap();
+    let mirror = opened(server, &options);
     let is_done = AtomicBool::new(false);
     let mut unknown = Vec::new();
     let mut timed_out = 0;
