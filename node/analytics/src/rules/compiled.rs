@@ -39,6 +39,17 @@ impl Rules {
         Self::compile(rules, Budget::Wide)
     }
 
+    /// Compiles an encoded rule set; no bytes at all are no rules.
+    ///
+    /// # Errors
+    /// When the bytes are no rule set of a known version, or a rule does not compile.
+    pub fn decode(bytes: &[u8]) -> Result<Option<Self>, RuleSetError> {
+        match bytes.is_empty() {
+            true => Ok(None),
+            false => Self::of(&RuleSet::decode(bytes)?).map(Some),
+        }
+    }
+
     pub(super) fn compile(rules: &RuleSet, budget: Budget) -> Result<Self, RuleSetError> {
         settings_fit(&rules.settings)?;
         let bots = rules.bots.as_ref();

@@ -97,6 +97,12 @@ fn what_is_no_rule_set_is_refused() {
         newer.to_string(),
         "the rule set has version 2, this binary knows up to 1"
     );
+    assert!(Rules::decode(&bytes).unwrap().is_some());
+    assert!(
+        Rules::decode(&[]).unwrap().is_none(),
+        "no bytes are no rules"
+    );
+    assert!(Rules::decode(&bytes[..9]).is_err());
     let large = vec![1; RuleSet::ENCODED_BYTES_MAX + 1];
     assert!(matches!(
         RuleSet::decode(&large),
