@@ -5,5 +5,6 @@
 //! stores and the log in `ringtail-partition`.
 
 mod machine;
+mod shared_rules;
 
 pub use machine::Aggregator;

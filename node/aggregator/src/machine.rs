@@ -1,10 +1,12 @@
-//! `SiteState` behind the seam of the partitions.
+//! `RuledState` behind the seam of the partitions.
 
 use ringtail_analytics::{
-    RollUpError, RowError, SiteOutline, SiteState, SiteView, StateError, roll_up,
+    RollUpError, RowError, RuleSetError, RuledState, SiteOutline, SiteView, StateError, roll_up,
 };
 use ringtail_partition::{ApplyAt, SiteChange, SiteCondition, SiteMachine, SiteMachineError};
 use ringtail_proto::{LogIndex, RowReader, RowWrite, SiteGeneration, SiteId, Verdict};
+
+use crate::shared_rules::shared_rules;
 
 /// Days that one piece of background work rolls up at most, so that it never holds a thread for long.
 const ROLL_UP_DAYS_MAX: usize = 8;
@@ -14,25 +16,26 @@ const ROLL_UP_DAYS_MAX: usize = 8;
 pub struct Aggregator;
 
 impl SiteMachine for Aggregator {
-    type State = SiteState;
+    type State = RuledState;
     type View = SiteView;
 
     fn load(
         &self,
         site: SiteGeneration,
-        _rules: &[u8],
+        rules: &[u8],
         rows: &dyn RowReader,
-    ) -> Result<SiteState, SiteMachineError> {
-        SiteState::load(site.site, rows).map_err(state_error)
+    ) -> Result<RuledState, SiteMachineError> {
+        let rules = shared_rules(rules).map_err(rules_error)?;
+        RuledState::load(site.site, rules, rows).map_err(state_error)
     }
 
-    fn applied(&self, state: &SiteState) -> LogIndex {
-        state.index()
+    fn applied(&self, state: &RuledState) -> LogIndex {
+        state.state().index()
     }
 
     fn apply(
         &self,
-        state: &mut SiteState,
+        state: &mut RuledState,
         at: ApplyAt,
         change: SiteChange<'_>,
         rows: &dyn RowReader,
@@ -54,28 +57,28 @@ impl SiteMachine for Aggregator {
         }
     }
 
-    fn skip_poisoned(&self, state: &mut SiteState, at: ApplyAt) {
+    fn skip_poisoned(&self, state: &mut RuledState, at: ApplyAt) {
         state.skip_poisoned(at.index, at.stamp);
     }
 
-    fn condition(&self, state: &SiteState) -> SiteCondition {
+    fn condition(&self, state: &RuledState) -> SiteCondition {
         SiteCondition {
-            dirty_since: state.dirty_since(),
-            pending_late: state.pending_late(),
-            wants_checkpoint: state.wants_checkpoint(),
+            dirty_since: state.state().dirty_since(),
+            pending_late: state.state().pending_late(),
+            wants_checkpoint: state.state().wants_checkpoint(),
         }
     }
 
     fn checkpoint(
         &self,
-        state: &mut SiteState,
+        state: &mut RuledState,
         rows: &dyn RowReader,
     ) -> Result<Vec<RowWrite>, SiteMachineError> {
         state.checkpoint(rows).map_err(state_error)
     }
 
-    fn view(&self, state: &SiteState) -> SiteView {
-        state.view()
+    fn view(&self, state: &RuledState) -> SiteView {
+        state.state().view()
     }
 
     fn roll_up(
@@ -99,10 +102,19 @@ impl SiteMachine for Aggregator {
 
     fn state_hash(
         &self,
-        state: &SiteState,
+        state: &RuledState,
         rows: &dyn RowReader,
     ) -> Result<[u8; 32], SiteMachineError> {
-        state.state_hash(rows).map_err(state_error)
+        state.state().state_hash(rows).map_err(state_error)
+    }
+}
+
+fn rules_error(error: RuleSetError) -> SiteMachineError {
+    match error {
+        RuleSetError::Newer { found, known } => SiteMachineError::Newer { found, known },
+        error => SiteMachineError::Damaged {
+            message: format!("rules: {error}"),
+        },
     }
 }
 

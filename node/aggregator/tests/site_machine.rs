@@ -5,6 +5,7 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use ringtail_aggregator::Aggregator;
+use ringtail_analytics::{RuleSet, Subject, Without};
 use ringtail_checkpoint::{CheckpointStore, GroupBatch, GroupStore, MemoryStore, SiteReader};
 use ringtail_partition::{ApplyAt, SiteChange, SiteMachine, SiteMachineError};
 use ringtail_proto::{
@@ -225,9 +226,61 @@ fn a_damaged_site_row_is_an_error_and_no_panic() {
             error,
             SiteMachineError::Newer {
                 found: 77,
-                known: 1
+                known: 2
             }
         ),
         "{error}"
     );
+}
+
+#[test]
+fn a_generation_applies_under_its_encoded_rules() {
+    let rules = RuleSet {
+        without: vec![Without {
+            subject: Subject::visitor(VisitorId(1)),
+            until: None,
+        }],
+        ..RuleSet::default()
+    };
+    let encoded = rules.encode().unwrap();
+    let hash_of = |rules: &[u8], visitors: &[u64], expect: &[Verdict]| {
+        let store = Store::new();
+        let load = || {
+            let site = SiteGeneration::first(SITE);
+            Aggregator.load(site, rules, &store.reader()).unwrap()
+        };
+        let mut state = load();
+        for (position, (visitor, expect)) in visitors.iter().zip(expect).enumerate() {
+            let batch = batch(*visitor, START);
+            let change = SiteChange::Events {
+                batch: &batch,
+                events: &batch.sites[0],
+            };
+            let at = at(position as u64 + 1, START);
+            let verdicts = Aggregator.apply(&mut state, at, change, &store.reader());
+            assert_eq!(verdicts.unwrap(), [*expect]);
+            // Rules hold after a return from the store as before.
+            store.write(Aggregator.checkpoint(&mut state, &store.reader()).unwrap());
+            state = load();
+        }
+        Aggregator.state_hash(&state, &store.reader()).unwrap()
+    };
+    let erased = Verdict::Dropped(DropReason::Erased);
+    let under = hash_of(&encoded, &[1, 2, 1], &[erased, Verdict::Accepted, erased]);
+    assert_eq!(under, hash_of(&[], &[2], &[Verdict::Accepted]));
+}
+
+#[test]
+fn rules_that_cannot_be_used_are_refused() {
+    let load = |rules: &[u8]| {
+        let store = Store::new();
+        let site = SiteGeneration::first(SITE);
+        let result = Aggregator.load(site, rules, &store.reader());
+        result.err().unwrap()
+    };
+    assert!(matches!(
+        load(&[200, 1]),
+        SiteMachineError::Newer { found: 200, .. }
+    ));
+    assert!(matches!(load(&[1, 2]), SiteMachineError::Damaged { .. }));
 }

@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use ringtail_aggregator::Aggregator;
-use ringtail_analytics::{SiteState, SiteView};
+use ringtail_analytics::{RuledState, SiteView};
 use ringtail_checkpoint::CheckpointStore;
 use ringtail_partition::{ApplyAt, SiteChange, SiteCondition, SiteMachine, SiteMachineError};
 use ringtail_proto::{LogIndex, RowReader, RowWrite, SiteGeneration, SiteId, UnixMillis, Verdict};
@@ -142,7 +142,7 @@ impl Default for ForgetfulAggregator {
 }
 
 impl SiteMachine for ForgetfulAggregator {
-    type State = SiteState;
+    type State = RuledState;
     type View = SiteView;
 
     fn load(
@@ -150,7 +150,7 @@ impl SiteMachine for ForgetfulAggregator {
         site: SiteGeneration,
         rules: &[u8],
         rows: &dyn RowReader,
-    ) -> Result<SiteState, SiteMachineError> {
+    ) -> Result<RuledState, SiteMachineError> {
         let mut state = self.honest.load(site, rules, rows)?;
         if self.is_forgetful {
             state.forget_ids();
@@ -158,13 +158,13 @@ impl SiteMachine for ForgetfulAggregator {
         Ok(state)
     }
 
-    fn applied(&self, state: &SiteState) -> LogIndex {
+    fn applied(&self, state: &RuledState) -> LogIndex {
         self.honest.applied(state)
     }
 
     fn apply(
         &self,
-        state: &mut SiteState,
+        state: &mut RuledState,
         at: ApplyAt,
         change: SiteChange<'_>,
         rows: &dyn RowReader,
@@ -176,23 +176,23 @@ impl SiteMachine for ForgetfulAggregator {
         Ok(verdicts)
     }
 
-    fn skip_poisoned(&self, state: &mut SiteState, at: ApplyAt) {
+    fn skip_poisoned(&self, state: &mut RuledState, at: ApplyAt) {
         self.honest.skip_poisoned(state, at);
     }
 
-    fn condition(&self, state: &SiteState) -> SiteCondition {
+    fn condition(&self, state: &RuledState) -> SiteCondition {
         self.honest.condition(state)
     }
 
     fn checkpoint(
         &self,
-        state: &mut SiteState,
+        state: &mut RuledState,
         rows: &dyn RowReader,
     ) -> Result<Vec<RowWrite>, SiteMachineError> {
         self.honest.checkpoint(state, rows)
     }
 
-    fn view(&self, state: &SiteState) -> SiteView {
+    fn view(&self, state: &RuledState) -> SiteView {
         self.honest.view(state)
     }
 
@@ -206,7 +206,7 @@ impl SiteMachine for ForgetfulAggregator {
 
     fn state_hash(
         &self,
-        state: &SiteState,
+        state: &RuledState,
         rows: &dyn RowReader,
     ) -> Result<[u8; 32], SiteMachineError> {
         self.honest.state_hash(state, rows)

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use ringtail_aggregator::Aggregator;
-use ringtail_analytics::{SiteState, SiteView};
+use ringtail_analytics::{RuledState, SiteView};
 use ringtail_partition::{ApplyAt, SiteChange, SiteCondition, SiteMachine, SiteMachineError};
 use ringtail_proto::{
     LogIndex, RowReadError, RowReader, RowWrite, SiteGeneration, SiteId, SiteRow, Verdict,
@@ -69,7 +69,7 @@ impl RowReader for Rows<'_> {
 }
 
 impl SiteMachine for Machine {
-    type State = SiteState;
+    type State = RuledState;
     type View = SiteView;
 
     fn load(
@@ -77,17 +77,17 @@ impl SiteMachine for Machine {
         site: SiteGeneration,
         rules: &[u8],
         rows: &dyn RowReader,
-    ) -> Result<SiteState, SiteMachineError> {
+    ) -> Result<RuledState, SiteMachineError> {
         self.honest.load(site, rules, &self.rows(rows))
     }
 
-    fn applied(&self, state: &SiteState) -> LogIndex {
+    fn applied(&self, state: &RuledState) -> LogIndex {
         self.honest.applied(state)
     }
 
     fn apply(
         &self,
-        state: &mut SiteState,
+        state: &mut RuledState,
         at: ApplyAt,
         change: SiteChange<'_>,
         rows: &dyn RowReader,
@@ -95,23 +95,23 @@ impl SiteMachine for Machine {
         self.honest.apply(state, at, change, &self.rows(rows))
     }
 
-    fn skip_poisoned(&self, state: &mut SiteState, at: ApplyAt) {
+    fn skip_poisoned(&self, state: &mut RuledState, at: ApplyAt) {
         self.honest.skip_poisoned(state, at);
     }
 
-    fn condition(&self, state: &SiteState) -> SiteCondition {
+    fn condition(&self, state: &RuledState) -> SiteCondition {
         self.honest.condition(state)
     }
 
     fn checkpoint(
         &self,
-        state: &mut SiteState,
+        state: &mut RuledState,
         rows: &dyn RowReader,
     ) -> Result<Vec<RowWrite>, SiteMachineError> {
         self.honest.checkpoint(state, &self.rows(rows))
     }
 
-    fn view(&self, state: &SiteState) -> SiteView {
+    fn view(&self, state: &RuledState) -> SiteView {
         self.honest.view(state)
     }
 
@@ -125,7 +125,7 @@ impl SiteMachine for Machine {
 
     fn state_hash(
         &self,
-        state: &SiteState,
+        state: &RuledState,
         rows: &dyn RowReader,
     ) -> Result<[u8; 32], SiteMachineError> {
         self.honest.state_hash(state, &self.rows(rows))

@@ -107,6 +107,12 @@ impl RuledState {
         self.state.skip_poisoned(index, stamp);
     }
 
+    /// A planted bug: ids that were counted are forgotten.
+    #[cfg(feature = "planted-bugs")]
+    pub fn forget_ids(&mut self) {
+        self.state.forget_ids();
+    }
+
     /// See [`SiteState::checkpoint`].
     ///
     /// # Errors
