@@ -125,8 +125,13 @@ impl<M: SiteMachine> Partition<M> {
         for (index, membership) in step.memberships {
             progress.memberships.record(index, membership);
         }
+        // A replica whose floor is below the last seal is given sealed entries again after a restart.
+        let sealed = progress.history.manifest.sealed();
+        let sealed = sealed.map(|row| row.position.index);
         for index in step.site_entries {
-            progress.unsealed.record(index);
+            if sealed.is_none_or(|sealed| index > sealed) {
+                progress.unsealed.record(index);
+            }
         }
         let holds = match (&step.history, progress.applied) {
             (Some(command), Some(at)) => progress.history.apply(at, command),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ringtail_proto::{
     LogIndex,
     Verdict::{Accepted, Duplicate, Late},
-    stored::{ArchiveChange, ArchiveObject, partition_entry::Body as EntryBody},
+    stored::{ArchiveChange, ArchiveObject, Seal, partition_entry::Body as EntryBody},
 };
 use ringtail_raft::{Body, Machine as _};
 
@@ -166,6 +166,37 @@ fn verdicts_outlive_the_process_that_gave_them() {
             ]
         );
         assert_eq!(found.entries.len(), 3);
+    });
+}
+
+#[test]
+fn entries_that_are_sealed_are_not_sealed_again_after_a_restart_from_a_lower_floor() {
+    run(async {
+        let world = archived();
+        let process = world.start().await;
+        for id in 1..=3 {
+            process.apply(world.log.append_events(&[add(1, id)])).await;
+        }
+        // Another replica leads, and has settled more.
+        let change = ArchiveChange {
+            seal: Some(Seal {
+                index: 2,
+                term: 1,
+                node: 1,
+                ..Seal::default()
+            }),
+            ..ArchiveChange::default()
+        };
+        let sealed = process.apply(world.log.append_change(change)).await;
+        assert_eq!(sealed, [Accepted]);
+        let report = process.duties().await;
+        assert!(!report.has_raised_floor, "the site is dirty since entry 1");
+        process.kill().await;
+        let process = world.start().await;
+        checkpointed(&world, &process).await;
+        let found = unsealed(&process).await.unwrap();
+        let indexes: Vec<u64> = found.entries.iter().map(|entry| entry.index.0).collect();
+        assert_eq!((found.seal.after_index, indexes), (2, vec![3]));
     });
 }
 
