@@ -1,7 +1,7 @@
 //! Seals what groups led here have settled, and fetches what other leaders sealed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,9 +15,12 @@ use ringtail_proto::{
     stored::{ArchiveChange, ArchiveObject},
 };
 use ringtail_raft::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::{HistoryError, HistoryOptions, ObjectPeers, seal};
+
+/// A change that is not applied by then is given up; whether it holds shows in the next round.
+const CHANGE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Carries the past of this node's groups into the archive.
 pub struct Archivist<M: SiteMachine> {
@@ -33,8 +36,6 @@ pub struct Archivist<M: SiteMachine> {
 struct Watched {
     /// Since when something waits to be sealed, and the log's bytes by then.
     waiting: Option<(Instant, u64)>,
-    /// Objects that are in reach of this node.
-    held: BTreeSet<Bytes>,
 }
 
 /// What a round did.
@@ -95,19 +96,16 @@ impl<M: SiteMachine> Archivist<M> {
         now: bool,
         round: &mut ArchiveRound,
     ) -> Result<(), HistoryError> {
+        // What cannot be fetched must not keep what is here from being sealed.
+        let fetched = self.fetch_missing(group, round).await;
         let state = self.partitions.archive_state(group)?;
         self.show(group, &state);
-        round.copies += self.fetch_missing(group, &state).await?;
-        let Some(term) = state.leading_term else {
-            return Ok(());
-        };
-        while self.is_due(group, now)? {
-            if !self.seal(group, term).await? {
-                break;
+        if let Some(term) = state.leading_term {
+            while self.is_due(group, now)? && self.seal(group, term).await? {
+                round.seals += 1;
             }
-            round.seals += 1;
         }
-        Ok(())
+        fetched
     }
 
     fn is_due(&self, group: GroupId, now: bool) -> Result<bool, HistoryError> {
@@ -153,17 +151,18 @@ impl<M: SiteMachine> Archivist<M> {
             removed: Vec::new(),
             term,
         };
-        let holds = self.partitions.change_archive(group, change).await?;
+        let changed = self.partitions.change_archive(group, change);
+        let changed = timeout(CHANGE_WAIT_MAX, changed).await;
+        let holds = changed.map_err(|_| HistoryError::Undecided { group })??;
         if let Some(watched) = self.groups.lock().get_mut(&group) {
             watched.waiting = None;
-            watched.held.extend(paths.iter().filter(|_| holds).cloned());
         }
         if holds {
             self.partitions.note_held(group, &paths)?;
+            metrics::counter!("ringtail_archive_seals_total").increment(1);
+            metrics::counter!("ringtail_archive_rows_total").increment(rows);
+            metrics::counter!("ringtail_archive_bytes_total").increment(bytes);
         }
-        metrics::counter!("ringtail_archive_seals_total").increment(1);
-        metrics::counter!("ringtail_archive_rows_total").increment(rows);
-        metrics::counter!("ringtail_archive_bytes_total").increment(bytes);
         let took_ms = begun.elapsed().as_millis() as u64;
         tracing::info!(%group, last, rows, bytes, took_ms, holds, "archive: sealed");
         Ok(holds)
@@ -173,35 +172,36 @@ impl<M: SiteMachine> Archivist<M> {
     async fn fetch_missing(
         &self,
         group: GroupId,
-        state: &ArchiveState,
-    ) -> Result<usize, HistoryError> {
-        let missing: Vec<&ArchiveObject> = {
-            let mut groups = self.groups.lock();
-            let held = &groups.entry(group).or_default().held;
-            let objects = state.objects.iter();
-            objects
-                .filter(|object| !held.contains(&object.path))
-                .collect()
-        };
-        let mut copies = 0;
-        for object in missing {
-            if !self.archive.options().location.is_shared() && !self.archive.holds(object).await? {
-                self.copy(group, object).await?;
-                copies += 1;
-            }
-            self.partitions
-                .note_held(group, std::slice::from_ref(&object.path))?;
-            if let Some(watched) = self.groups.lock().get_mut(&group) {
-                watched.held.insert(object.path.clone());
+        round: &mut ArchiveRound,
+    ) -> Result<(), HistoryError> {
+        let mut failed = Ok(());
+        for object in self.partitions.unheld(group)? {
+            let held = self.hold(group, &object).await;
+            match held {
+                Ok(copies) => {
+                    round.copies += copies;
+                    self.partitions
+                        .note_held(group, std::slice::from_ref(&object.path))?;
+                }
+                Err(error) => failed = Err(error),
             }
         }
-        Ok(copies)
+        failed
+    }
+
+    /// Sees to it that an object is here; returns how many had to be copied for that.
+    async fn hold(&self, group: GroupId, object: &ArchiveObject) -> Result<usize, HistoryError> {
+        if self.archive.holds(object).await? {
+            return Ok(0);
+        }
+        self.copy(group, object).await?;
+        Ok(1)
     }
 
     async fn copy(&self, group: GroupId, object: &ArchiveObject) -> Result<(), HistoryError> {
         let mut message = "there is none".to_owned();
         for node in self.peers.nodes() {
-            let stream = match self.peers.fetch(node, group, object).await {
+            let stream = match self.peers.fetch(node, object).await {
                 Ok(stream) => stream,
                 Err(error) => {
                     message = format!("node {node}: {error}");
@@ -232,8 +232,6 @@ impl<M: SiteMachine> Archivist<M> {
             false => 0,
         };
         let group = group.to_string();
-        metrics::gauge!("ringtail_archive_objects", "group" => group.clone())
-            .set(state.objects.len() as f64);
         metrics::gauge!("ringtail_archive_unsealed_entries", "group" => group).set(lag as f64);
     }
 }

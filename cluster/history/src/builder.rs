@@ -69,11 +69,7 @@ impl<M: SiteMachine> Builder<M> {
             let state = self.partitions.archive_state(group)?;
             let sealed = state.sealed.unwrap_or_default();
             let next = LogIndex(build.applied().0 + 1);
-            if next > sealed
-                || self
-                    .replay(&mut build, &state.objects, next..=sealed)
-                    .await?
-            {
+            if next > sealed || self.replay(&mut build, next..=sealed).await? {
                 let taken = sealed.max(build.applied());
                 return Ok(build.finish(taken).await?);
             }
@@ -84,11 +80,14 @@ impl<M: SiteMachine> Builder<M> {
     async fn replay(
         &self,
         build: &mut GenerationBuild<M>,
-        objects: &[ringtail_proto::stored::ArchiveObject],
         indexes: RangeInclusive<LogIndex>,
     ) -> Result<bool, HistoryError> {
-        let selection = Selection::of_site(build.site().site, indexes);
-        let mut replay = Replay::new(Arc::clone(&self.archive), objects, selection)?;
+        let site = build.site().site;
+        let objects = self
+            .partitions
+            .archive_objects(self.partitions.slots().group_of(site))?;
+        let selection = Selection::of_site(site, indexes);
+        let mut replay = Replay::new(Arc::clone(&self.archive), &objects, selection)?;
         let mut entry: Vec<ReplayItem> = Vec::new();
         let mut events = 0;
         loop {

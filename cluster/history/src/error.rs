@@ -23,6 +23,12 @@ pub enum HistoryError {
         /// What the last one said.
         message: String,
     },
+    /// A change of the archive was proposed, and it is not known yet whether it holds.
+    #[error("group {group} has not decided yet on a change of its archive")]
+    Undecided {
+        /// The group.
+        group: GroupId,
+    },
     /// The node stops.
     #[error("the node stops")]
     Stopping,

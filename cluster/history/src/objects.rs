@@ -1,15 +1,14 @@
 //! Objects from node to node, where each has an archive of its own.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
-use ringtail_archive::{Archive, ArchiveError};
-use ringtail_partition::{Partitions, SiteMachine};
+use ringtail_archive::{Archive, ArchiveError, ObjectPath};
 use ringtail_peers::Peers;
 use ringtail_proto::{
-    GroupId, NodeId,
+    NodeId,
     stored::ArchiveObject,
     wire::peer::{
         FetchObjectReply, FetchObjectRequest,
@@ -35,7 +34,6 @@ pub trait ObjectPeers: Send + Sync + 'static {
     async fn fetch(
         &self,
         node: NodeId,
-        group: GroupId,
         object: &ArchiveObject,
     ) -> Result<BoxStream<'static, Result<Bytes, Status>>, Status>;
 }
@@ -55,14 +53,14 @@ impl ObjectPeers for PeerObjects {
     async fn fetch(
         &self,
         node: NodeId,
-        group: GroupId,
         object: &ArchiveObject,
     ) -> Result<BoxStream<'static, Result<Bytes, Status>>, Status> {
         let channel = self.peers.channel(node);
         let channel = channel.ok_or_else(|| Status::unavailable("its address is not known"))?;
         let request = FetchObjectRequest {
-            group: group.0,
             path: object.path.clone(),
+            hash: object.hash.clone(),
+            bytes: object.bytes,
         };
         let reply = ObjectsClient::new(channel).fetch(request).await?;
         let pieces = reply.into_inner().map_ok(|reply| reply.bytes);
@@ -70,15 +68,14 @@ impl ObjectPeers for PeerObjects {
     }
 }
 
-/// Gives the other nodes the objects that the manifests here name.
-pub struct ObjectsService<M: SiteMachine> {
-    /// The manifests.
-    pub partitions: Arc<Partitions<M>>,
+/// Gives the other nodes the objects that this one has, whichever group they are of.
+#[derive(Clone)]
+pub struct ObjectsService {
     /// The objects.
     pub archive: Arc<Archive>,
 }
 
-impl<M: SiteMachine> ObjectsService<M> {
+impl ObjectsService {
     /// To be added to a server that only nodes of the ring can reach.
     #[must_use]
     pub fn server(self) -> ObjectsServer<Self> {
@@ -87,25 +84,27 @@ impl<M: SiteMachine> ObjectsService<M> {
 }
 
 #[async_trait]
-impl<M: SiteMachine> Objects for ObjectsService<M> {
+impl Objects for ObjectsService {
     type FetchStream = BoxStream<'static, Result<FetchObjectReply, Status>>;
 
     async fn fetch(
         &self,
         request: Request<FetchObjectRequest>,
     ) -> Result<Response<Self::FetchStream>, Status> {
-        let FetchObjectRequest { group, path } = request.into_inner();
-        let state = self.partitions.archive_state(GroupId(group));
-        let state = state.map_err(|error| Status::not_found(error.to_string()))?;
-        let mut objects = state.objects.into_iter();
-        let object = objects.find(|object| object.path == path);
-        let object = object.ok_or_else(|| Status::not_found("no manifest here names it"))?;
-        let bytes = self
-            .archive
-            .get(&object)
-            .await
-            .map_err(|error| refuse(&error))?;
-        Ok(Response::new(pieces(bytes).boxed()))
+        let FetchObjectRequest { path, hash, bytes } = request.into_inner();
+        let path_text = std::str::from_utf8(&path).ok();
+        if path_text.and_then(ObjectPath::parse).is_none() {
+            return Err(Status::invalid_argument("no object has such a path"));
+        }
+        let object = ArchiveObject {
+            path,
+            hash,
+            bytes,
+            ..ArchiveObject::default()
+        };
+        let found = self.archive.get(&object).await;
+        let found = found.map_err(|error| refuse(&error))?;
+        Ok(Response::new(pieces(found).boxed()))
     }
 }
 
@@ -124,11 +123,5 @@ fn refuse(error: &ArchiveError) -> Status {
     match error {
         ArchiveError::Missing { .. } => Status::not_found(error.to_string()),
         other => Status::unavailable(other.to_string()),
-    }
-}
-
-impl<M: SiteMachine> fmt::Debug for ObjectsService<M> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("ObjectsService")
     }
 }

@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 use crate::{
     PartitionError, SiteError, SiteMachine,
     entry::{Entry, Slice},
+    feeds::{Feed, Feeds},
     group_history::HistoryCommand,
     partition::Partition,
     progress::Step,
@@ -191,10 +192,10 @@ struct SiteWork {
 }
 
 impl SiteWork {
-    const fn new(site: SiteGeneration, is_primary: bool) -> Self {
+    const fn new(feed: Feed) -> Self {
         Self {
-            site,
-            is_primary,
+            site: feed.site,
+            is_primary: feed.is_primary,
             slices: Vec::new(),
             places: Vec::new(),
         }
@@ -213,6 +214,7 @@ impl Plan {
             replies: Vec::with_capacity(entries.len()),
             step: Step::default(),
         };
+        let feeds = partition.feeds();
         let mut positions: HashMap<SiteGeneration, usize> = HashMap::new();
         while let Some(committed) = entries.pop_front() {
             let index = committed.position.index;
@@ -226,7 +228,7 @@ impl Plan {
                     if let Some(entry) = Entry::decode(partition.group, index, command)? {
                         plan.step.stamp = plan.step.stamp.max(entry.at.stamp);
                         plan.step.history = entry.history();
-                        codes = plan.add(partition, index, &entry, &mut positions);
+                        codes = plan.add(&feeds, index, &entry, &mut positions);
                     }
                 }
             }
@@ -239,9 +241,9 @@ impl Plan {
     }
 
     /// Hands the entry's slices to their sites; returns the number of codes of its reply.
-    fn add<M: SiteMachine>(
+    fn add(
         &mut self,
-        partition: &Partition<M>,
+        feeds: &Feeds,
         index: LogIndex,
         entry: &Arc<Entry>,
         positions: &mut HashMap<SiteGeneration, usize>,
@@ -254,16 +256,16 @@ impl Plan {
         for (site, slice) in entry.slices() {
             let end = codes + slice.codes();
             self.step.events += slice.events() as u64;
-            for (site, is_primary) in partition.fed(site) {
-                let position = *positions.entry(site).or_insert_with(|| {
-                    self.sites.push(SiteWork::new(site, is_primary));
+            feeds.each(site, |feed| {
+                let position = *positions.entry(feed.site).or_insert_with(|| {
+                    self.sites.push(SiteWork::new(feed));
                     self.sites.len() - 1
                 });
                 if let Some(work) = self.sites.get_mut(position) {
                     work.slices.push(slice.clone());
                     work.places.push((reply, codes..end));
                 }
-            }
+            });
             codes = end;
         }
         codes

@@ -14,7 +14,7 @@ const BATCH_ROWS_MAX: usize = 1_024;
 impl<M: SiteMachine> Partition<M> {
     /// The log says that a generation is fed no longer.
     pub(crate) fn end_generation(&self, site: SiteGeneration) {
-        self.progress.lock().complete.remove(&site);
+        self.progress.lock().note_ended(site);
         self.sites.remove(site);
     }
 

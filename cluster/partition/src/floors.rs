@@ -5,7 +5,9 @@ use ringtail_proto::LogIndex;
 use ringtail_raft::LogPosition;
 use ringtail_raft::spawn_blocking;
 
-use crate::{PartitionError, SiteMachine, floor_row::FloorRow, partition::Partition};
+use crate::{
+    PartitionError, SiteMachine, capped::CappedSince, floor_row::FloorRow, partition::Partition,
+};
 
 impl<M: SiteMachine> Partition<M> {
     /// The highest floor that the rows committed so far allow: below the first entry that only memory holds.
@@ -30,19 +32,24 @@ impl<M: SiteMachine> Partition<M> {
     /// one begins: the rows below the floor are on disk before the floor is written.
     pub(crate) async fn store_floor(&self) -> Result<Option<LogPosition>, PartitionError> {
         let _turn = self.floor_turn.lock().await;
+        // Before the history is read: the floor covers no entry that the batch does not hold.
+        let floor = self.next_floor();
         let (mut batch, history_index) = {
             let mut batch = GroupBatch::new();
             let history = &self.progress.lock().history;
             history.write(&mut batch);
             (batch, history.index())
         };
-        let floor = self.next_floor();
         if batch.is_empty() && floor.is_none() {
             return Ok(None);
         }
         self.persist().await?;
         if let Some(floor) = &floor {
             batch.put(&FloorRow::KEY, floor.encode());
+            match self.progress.lock().capped_since {
+                Some(since) => batch.put(&CappedSince::KEY, since.encode()),
+                None => batch.remove(&CappedSince::KEY),
+            }
         }
         self.rows().commit(batch)?;
         self.persist().await?;
@@ -63,8 +70,8 @@ impl<M: SiteMachine> Partition<M> {
     fn next_floor(&self) -> Option<FloorRow> {
         let highest = self.highest_floor()?;
         let progress = self.progress.lock();
-        let is_archived = self.options.archives || progress.history.manifest.sealed().is_some();
-        let unsealed = progress.unsealed.first().filter(|_| is_archived);
+        let is_capped = progress.capped_since.is_some();
+        let unsealed = progress.unsealed.first().filter(|_| is_capped);
         let written = progress.floor.as_ref().map(|floor| floor.position.index);
         let unheld = match self.options.holds_objects {
             true => progress.first_unheld_above(written.unwrap_or_default()),

@@ -10,6 +10,7 @@ use ringtail_raft::spawn_blocking;
 use crate::{
     ApplyAt, PartitionError, Partitions, SiteChange, SiteError, SiteMachine,
     entry::{Slice, slices_of},
+    feeds::Feeds,
     group_history::{corrupt, each_row},
     lazy_rows::LazyRows,
     partition::Partition,
@@ -51,13 +52,10 @@ impl<M: SiteMachine> Partitions<M> {
     pub fn unbuilt(&self, group: GroupId) -> Result<Vec<Unbuilt>, PartitionError> {
         let partition = &self.replica(group)?.partition;
         let progress = partition.progress.lock();
-        let later = progress.history.generations.later();
-        let unbuilt = later.filter(|(site, _)| !is_complete(&progress.complete, *site));
-        let unbuilt = unbuilt.map(|(site, fed)| Unbuilt {
-            site,
-            begun: fed.begun,
-        });
-        Ok(unbuilt.collect())
+        let unbuilt = progress.unbuilt();
+        Ok(unbuilt
+            .map(|(site, begun)| Unbuilt { site, begun })
+            .collect())
     }
 
     /// The generations of a site that are fed on this replica.
@@ -67,8 +65,8 @@ impl<M: SiteMachine> Partitions<M> {
     pub fn generations(&self, site: SiteId) -> Result<Vec<Generation>, PartitionError> {
         let group = self.slots().group_of(site);
         let partition = &self.replica(group)?.partition;
-        let fed = partition.fed(site).into_iter();
-        Ok(fed.map(|(site, _)| site.generation).collect())
+        let fed = partition.feeds().of(site).into_iter();
+        Ok(fed.map(|site| site.generation).collect())
     }
 
     /// Begins to build a generation, or goes on with it.
@@ -171,6 +169,15 @@ impl<M: SiteMachine> GenerationBuild<M> {
         Ok(())
     }
 
+    /// It may have ended meanwhile.
+    fn check_begun(&self) -> Result<(), PartitionError> {
+        let progress = self.partition.progress.lock();
+        match progress.history.generations.get(self.site) {
+            Some(_) => Ok(()),
+            None => Err(PartitionError::NotBuilt(self.site)),
+        }
+    }
+
     /// Writes what is built so far: one atomic batch.
     ///
     /// # Errors
@@ -180,6 +187,7 @@ impl<M: SiteMachine> GenerationBuild<M> {
     }
 
     async fn write(&mut self, mut batch: GroupBatch) -> Result<(), PartitionError> {
+        self.check_begun()?;
         let (machine, site, rows) = (self.partition.machine.clone(), self.site, self.rows.clone());
         let mut state = self.state.take();
         let written = self.blocking(move || {
@@ -217,9 +225,9 @@ impl<M: SiteMachine> GenerationBuild<M> {
         self.checkpoint().await
     }
 
-    async fn catch_up(&mut self, next: LogIndex, to: LogIndex) -> Result<(), PartitionError> {
+    async fn catch_up(&mut self, first: LogIndex, to: LogIndex) -> Result<(), PartitionError> {
         let group = self.partition.group;
-        let mut next = next;
+        let mut next = first;
         while next <= to {
             let last = to.min(LogIndex(next.0 + LOG_ENTRIES_MAX - 1));
             let bytes_max = self.partition.options.rebuild_bytes_max;
@@ -237,7 +245,8 @@ impl<M: SiteMachine> GenerationBuild<M> {
                     continue;
                 };
                 if !self.apply(at, &changes).await? {
-                    next = LogIndex(self.applied().0 + 1);
+                    // What the checkpoint lacks from before this run is in it: a run begins behind a checkpoint.
+                    next = first.max(LogIndex(self.applied().0 + 1));
                     break;
                 }
             }
@@ -264,33 +273,25 @@ impl<M: SiteMachine> GenerationBuild<M> {
         }
         let _entrance = partition.enter().await?;
         let _applying = partition.applying.lock().await;
+        self.check_begun()?;
         self.catch_up(next, applied()).await?;
         let mut batch = GroupBatch::new();
         batch.put(&complete_key(self.site), Bytes::new());
         self.write(batch).await?;
-        partition.progress.lock().complete.insert(self.site);
+        partition.progress.lock().note_complete(self.site);
         Ok(())
     }
 }
 
 impl<M: SiteMachine> Partition<M> {
-    /// The generations of a site that entries go to, and which of them answers.
-    pub(crate) fn fed(&self, site: SiteId) -> Vec<(SiteGeneration, bool)> {
-        let progress = self.progress.lock();
-        let generations = &progress.history.generations;
-        let primary = generations.primary(site);
-        let fed = generations.fed(site).iter().map(|fed| fed.generation());
-        let sites = fed.map(|generation| {
-            let is_primary = generation == primary;
-            (SiteGeneration { site, generation }, is_primary)
-        });
-        let complete = sites.filter(|(site, _)| is_complete(&progress.complete, *site));
-        complete.collect()
+    /// Which generations take entries now.
+    pub(crate) fn feeds(&self) -> Feeds {
+        self.progress.lock().feeds.clone()
     }
 
     /// Refuses questions about a generation that is not fed here.
     pub(crate) fn check_fed(&self, site: SiteGeneration) -> Result<(), PartitionError> {
-        match self.fed(site.site).iter().any(|(fed, _)| *fed == site) {
+        match self.feeds().contains(site) {
             true => Ok(()),
             false => Err(PartitionError::NotBuilt(site)),
         }
@@ -307,11 +308,6 @@ impl<M: SiteMachine> Partition<M> {
         let fed = progress.history.generations.get(site);
         fed.map(|fed| fed.rules.clone()).unwrap_or_default()
     }
-}
-
-/// The generation of a site's birth needs no building.
-fn is_complete(complete: &BTreeSet<SiteGeneration>, site: SiteGeneration) -> bool {
-    site.generation == Generation(0) || complete.contains(&site)
 }
 
 /// Reads which later generations are complete.

@@ -31,8 +31,6 @@ pub struct ArchiveState {
     pub log_bytes: u64,
     /// The term in which this node leads the group, if it does.
     pub leading_term: Option<u64>,
-    /// What the archive holds, by path.
-    pub objects: Vec<ArchiveObject>,
 }
 
 impl ArchiveState {
@@ -92,8 +90,32 @@ impl<M: SiteMachine> Partitions<M> {
                 .counters
                 .log_bytes
                 .load(std::sync::atomic::Ordering::Relaxed),
-            objects: progress.history.manifest.objects().cloned().collect(),
         })
+    }
+
+    /// What the archive holds of a group, by path.
+    ///
+    /// # Errors
+    /// When the partition is not on this node.
+    pub fn archive_objects(&self, group: GroupId) -> Result<Vec<ArchiveObject>, PartitionError> {
+        let partition = &self.replica(group)?.partition;
+        let progress = partition.progress.lock();
+        Ok(progress.history.manifest.objects().cloned().collect())
+    }
+
+    /// Objects of a group that this node has to have and is not known to; see [`Self::note_held`].
+    ///
+    /// # Errors
+    /// When the partition is not on this node.
+    pub fn unheld(&self, group: GroupId) -> Result<Vec<ArchiveObject>, PartitionError> {
+        let partition = &self.replica(group)?.partition;
+        if !partition.options.holds_objects {
+            return Ok(Vec::new());
+        }
+        let progress = partition.progress.lock();
+        let objects = progress.history.manifest.objects();
+        let unheld = objects.filter(|object| !progress.held.contains(&object.path));
+        Ok(unheld.cloned().collect())
     }
 
     /// The next entries that the archive needs, up to so many bytes and of one UTC day of stamps; none when there are
@@ -155,6 +177,15 @@ impl<M: SiteMachine> Partition<M> {
         };
         let (first, sealed) = {
             let progress = self.progress.lock();
+            if let Some((from, to)) = progress.hole() {
+                return Err(PartitionError::Log {
+                    group: self.group,
+                    message: format!(
+                        "entries {from}..={to} were given up here before they were sealed, \
+                         another replica has to lead to seal them"
+                    ),
+                });
+            }
             let sealed = progress
                 .history
                 .manifest
@@ -212,6 +243,9 @@ impl<M: SiteMachine> Partition<M> {
                 group: self.group,
                 message: error.to_string(),
             })?;
+            if read.is_empty() {
+                break;
+            }
             for committed in read {
                 next = LogIndex(committed.position.index.0 + 1);
                 let Body::Command(command) = committed.body else {

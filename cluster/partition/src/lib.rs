@@ -14,6 +14,7 @@
 //! - An entry that one site cannot apply is skipped for that site, alike on every replica; nothing else is lost.
 
 mod apply;
+mod capped;
 mod clock;
 mod duties;
 mod duty_plan;
@@ -21,6 +22,7 @@ mod ended_generations;
 mod entry;
 mod error;
 mod failure;
+mod feeds;
 mod floor_row;
 mod floors;
 mod generation_build;

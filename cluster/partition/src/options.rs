@@ -47,13 +47,6 @@ pub struct PartitionOptions {
     pub questions_max: usize,
 }
 
-impl PartitionOptions {
-    /// Whether batches note which rows they change.
-    pub(crate) const fn notes_changes(&self) -> bool {
-        self.archives || self.mirrors
-    }
-}
-
 impl Default for PartitionOptions {
     fn default() -> Self {
         Self {

@@ -14,8 +14,9 @@ use tokio::sync::{RwLock as Gate, RwLockReadGuard as Entrance};
 
 use crate::{
     Clock, LogSource, PartitionError, PartitionOptions, SiteError, SiteMachine, Spawner,
-    floor_row::FloorRow, generation_build::complete_generations, group_history::GroupHistory,
-    node_state::NodeState, progress::Progress, roll_ups::RollUps, sites::Sites,
+    capped::CappedSince, floor_row::FloorRow, generation_build::complete_generations,
+    group_history::GroupHistory, node_state::NodeState, progress::Progress, roll_ups::RollUps,
+    sites::Sites,
 };
 
 /// What one partition's actors, machine and duties share.
@@ -80,7 +81,7 @@ impl<M: SiteMachine> Partition<M> {
         node: Arc<NodeState>,
     ) -> Result<Arc<Self>, PartitionError> {
         let rows = seams.store.group(group)?;
-        let progress = read_progress(group, &*rows)?;
+        let progress = read_progress(group, &*rows, options.archives)?;
         Ok(Arc::new(Self {
             group,
             machine,
@@ -143,20 +144,18 @@ impl<M: SiteMachine> Partition<M> {
                 applied.map_or_else(String::new, |position| position.to_string())
             )));
         }
-        let group = self.group;
+        let (group, archives) = (self.group, self.options.archives);
         let switched = spawn_blocking(move || {
             let rows = switch()?;
-            let progress = read_progress(group, &*rows)?;
+            let progress = read_progress(group, &*rows, archives)?;
             Ok::<_, PartitionError>((rows, progress))
         });
         let switched = switched.await;
-        let (rows, switched) = switched.map_err(|_| PartitionError::Stopping(group))??;
+        let (rows, mut switched) = switched.map_err(|_| PartitionError::Stopping(group))??;
         *self.rows.write() = rows;
         let mut progress = self.progress.lock();
-        *progress = Progress {
-            failure: progress.failure.take(),
-            ..switched
-        };
+        switched.failure = progress.failure.take();
+        *progress = switched;
         drop(progress);
         self.sites.clear();
         *self.roll_ups.lock() = RollUps::default();
@@ -259,11 +258,23 @@ impl<M: SiteMachine> Partition<M> {
     }
 }
 
-fn read_progress(group: GroupId, rows: &dyn GroupStore) -> Result<Progress, PartitionError> {
+fn read_progress(
+    group: GroupId,
+    rows: &dyn GroupStore,
+    archives: bool,
+) -> Result<Progress, PartitionError> {
     let snapshot = rows.snapshot();
     let floor = snapshot.get(&FloorRow::KEY)?;
     let floor = floor.map(|bytes| FloorRow::decode(group, bytes));
     let history = GroupHistory::load(group, &*snapshot)?;
     let complete = complete_generations(&*snapshot)?;
-    Ok(Progress::at(floor.transpose()?, history, complete))
+    let mut progress = Progress::at(floor.transpose()?, history, complete);
+    // Without an archive what the row says has ended.
+    if archives || progress.history.manifest.sealed().is_some() {
+        let capped = snapshot.get(&CappedSince::KEY)?;
+        let capped = capped.map(|row| CappedSince::decode(&row)).transpose()?;
+        progress.capped_since = capped;
+        progress.cap();
+    }
+    Ok(progress)
 }

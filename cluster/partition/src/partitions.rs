@@ -144,7 +144,7 @@ impl<M: SiteMachine> Partitions<M> {
         let partition = &self.of(site)?.partition;
         let _entrance = partition.enter().await?;
         let mut all = Written::default();
-        for (site, _) in partition.fed(site) {
+        for site in partition.feeds().of(site) {
             all.add(partition.checkpoint_site(site).await?);
         }
         Ok(all)

@@ -8,6 +8,8 @@ use ringtail_raft::{Committed, LogPosition};
 
 use crate::{
     PartitionError, SiteMachine,
+    capped::CappedSince,
+    feeds::{Feeds, is_complete},
     floor_row::FloorRow,
     group_history::{GroupHistory, HistoryCommand},
     memberships::Memberships,
@@ -24,10 +26,14 @@ pub(crate) struct Progress {
     pub(crate) memberships: Memberships,
     pub(crate) positions: Positions,
     pub(crate) floor: Option<FloorRow>,
+    /// Set while floors wait for the archive.
+    pub(crate) capped_since: Option<CappedSince>,
     /// What is replicated about the group's past.
     pub(crate) history: GroupHistory,
     /// Later generations whose rows here hold all entries that they are derived from: these are fed.
-    pub(crate) complete: BTreeSet<SiteGeneration>,
+    complete: BTreeSet<SiteGeneration>,
+    /// What follows from that and from the history; new after every change of either.
+    pub(crate) feeds: Feeds,
     /// Generations that have ended and have no rows here.
     pub(crate) removed: BTreeSet<SiteGeneration>,
     /// Objects of the archive that are in reach of this node.
@@ -48,6 +54,7 @@ impl Progress {
         complete: BTreeSet<SiteGeneration>,
     ) -> Self {
         let mut progress = Self {
+            feeds: Feeds::new(&history.generations, &complete),
             complete,
             history,
             ..Self::default()
@@ -67,6 +74,39 @@ impl Progress {
 }
 
 impl Progress {
+    /// Floors wait for the archive from here on, unless they do already.
+    pub(crate) fn cap(&mut self) {
+        let floor = self.floor.as_ref().map(|floor| floor.position.index);
+        self.capped_since
+            .get_or_insert(CappedSince(floor.unwrap_or_default()));
+    }
+
+    /// What lies between the last seal and what this replica has of the log for certain.
+    pub(crate) fn hole(&self) -> Option<(LogIndex, LogIndex)> {
+        let sealed = self.history.manifest.sealed()?.position.index;
+        let CappedSince(since) = self.capped_since?;
+        (since > sealed).then_some((LogIndex(sealed.0 + 1), since))
+    }
+
+    /// A later generation holds all that it is derived from.
+    pub(crate) fn note_complete(&mut self, site: SiteGeneration) {
+        self.complete.insert(site);
+        self.feeds = Feeds::new(&self.history.generations, &self.complete);
+    }
+
+    /// The log says that a generation is fed no longer.
+    pub(crate) fn note_ended(&mut self, site: SiteGeneration) {
+        self.complete.remove(&site);
+        self.feeds = Feeds::new(&self.history.generations, &self.complete);
+    }
+
+    /// Later generations that have begun and are not complete here.
+    pub(crate) fn unbuilt(&self) -> impl Iterator<Item = (SiteGeneration, LogIndex)> {
+        let later = self.history.generations.later();
+        let unbuilt = later.filter(|(site, _)| !is_complete(&self.complete, *site));
+        unbuilt.map(|(site, fed)| (site, fed.begun))
+    }
+
     /// The first entry behind the floor of which only an object out of reach tells.
     pub(crate) fn first_unheld_above(&self, floor: LogIndex) -> Option<LogIndex> {
         let objects = self.history.manifest.objects();
@@ -137,9 +177,14 @@ impl<M: SiteMachine> Partition<M> {
             (Some(command), Some(at)) => progress.history.apply(at, command),
             _ => false,
         };
+        if holds && matches!(step.history, Some(HistoryCommand::Generation(_))) {
+            let feeds = Feeds::new(&progress.history.generations, &progress.complete);
+            progress.feeds = feeds;
+        }
         if let Some(sealed) = progress.history.manifest.sealed().filter(|_| holds) {
             let index = sealed.position.index;
             progress.unsealed.forget_through(index);
+            progress.cap();
         }
         drop(progress);
         self.counters

@@ -198,7 +198,7 @@ impl<M: SiteMachine> SiteActor<M> {
         writes: Vec<RowWrite>,
     ) -> Result<u64, SiteError> {
         let mut batch = GroupBatch::new();
-        if self.partition.options.notes_changes() {
+        if self.partition.options.mirrors {
             note.note_changes(self.site, &writes);
         }
         note.write(self.site, note_row, &mut batch);

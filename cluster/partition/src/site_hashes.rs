@@ -76,7 +76,8 @@ impl<M: SiteMachine> Partition<M> {
         let mut sites = stored.map_err(|_| PartitionError::Stopping(self.group))??;
         sites.extend(self.sites.readings().into_iter().map(|(site, _)| site));
         // What is still being built, or has ended, differs between replicas.
-        sites.retain(|site| self.fed(site.site).iter().any(|(fed, _)| fed == site));
+        let feeds = self.feeds();
+        sites.retain(|site| feeds.contains(*site));
         Ok(sites)
     }
 

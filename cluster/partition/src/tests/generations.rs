@@ -34,8 +34,8 @@ async fn build(process: &Process) -> Result<(), PartitionError> {
 }
 
 fn fed(process: &Process) -> Vec<u32> {
-    let fed = process.partition.fed(SiteId(SITE));
-    fed.iter().map(|(site, _)| site.generation.0).collect()
+    let fed = process.partition.feeds().of(SiteId(SITE));
+    fed.iter().map(|site| site.generation.0).collect()
 }
 
 #[test]

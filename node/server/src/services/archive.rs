@@ -32,13 +32,13 @@ impl Archive {
             let Ok(state) = self.partitions.archive_state(group) else {
                 continue;
             };
-            let objects = state.objects.iter();
+            let objects = self.partitions.archive_objects(group).unwrap_or_default();
             groups.push(json!({
                 "group": group,
                 "sealed": state.sealed,
                 "settled": state.settled,
                 "unsealed": state.unsealed,
-                "objects": objects.map(object_document).collect::<Vec<_>>(),
+                "objects": objects.iter().map(object_document).collect::<Vec<_>>(),
             }));
         }
         Ok(json!({
@@ -81,9 +81,9 @@ impl Archive {
     }
 
     fn all_objects(&self) -> Vec<ArchiveObject> {
-        let objects = |group: GroupId| self.partitions.archive_state(group).ok();
-        let states = self.partitions.hosted().into_iter().filter_map(objects);
-        states.flat_map(|state| state.objects).collect()
+        let objects = |group: GroupId| self.partitions.archive_objects(group).ok();
+        let groups = self.partitions.hosted().into_iter();
+        groups.filter_map(objects).flatten().collect()
     }
 
     fn reached(&self) -> Result<Arc<Store>, ApiError> {

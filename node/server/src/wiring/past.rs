@@ -78,15 +78,9 @@ impl Past {
     }
 
     /// What gives objects to other nodes, where each has an archive of its own.
-    pub(super) fn objects(
-        &self,
-        partitions: &Arc<Partitions>,
-    ) -> Option<ObjectsService<crate::SiteMachine>> {
+    pub(super) fn objects(&self) -> Option<ObjectsService> {
         let archive = self.archive().filter(|_| self.is_own())?;
-        Some(ObjectsService {
-            partitions: Arc::clone(partitions),
-            archive,
-        })
+        Some(ObjectsService { archive })
     }
 
     /// Reaches for the archive, then seals, copies and builds until it is aborted.
@@ -119,6 +113,7 @@ impl Past {
                 return archive;
             }
             if let Err(error) = self.reach(options).await {
+                metrics::counter!("ringtail_archive_failures_total").increment(1);
                 match error.kind() {
                     ErrorKind::Unavailable => {
                         tracing::warn!(%error, "archive: not reached, the log waits for it");

@@ -117,7 +117,7 @@ impl Services {
             .add_service(members.only(look(ground, groups, helpers).server()))
             .add_service(members.only(events))
             .add_service(members.only(queries.server()));
-        if let Some(objects) = helpers.past.objects(&groups.partitions) {
+        if let Some(objects) = helpers.past.objects() {
             routes = routes.add_service(members.only(objects.server()));
         }
         PeerServer::start(peer, &ground.credentials, routes)
