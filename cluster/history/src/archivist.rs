@@ -28,14 +28,8 @@ pub struct Archivist<M: SiteMachine> {
     archive: Arc<Archive>,
     peers: Arc<dyn ObjectPeers>,
     options: HistoryOptions,
-    groups: Mutex<BTreeMap<GroupId, Watched>>,
-}
-
-/// What is remembered of a group from round to round.
-#[derive(Debug, Default)]
-struct Watched {
-    /// Since when something waits to be sealed, and the log's bytes by then.
-    waiting: Option<(Instant, u64)>,
+    /// Groups of which something waits to be sealed: since when, and the log's bytes by then.
+    waiting: Mutex<BTreeMap<GroupId, (Instant, u64)>>,
 }
 
 /// What a round did.
@@ -63,7 +57,7 @@ impl<M: SiteMachine> Archivist<M> {
             archive,
             peers,
             options,
-            groups: Mutex::default(),
+            waiting: Mutex::default(),
         }
     }
 
@@ -110,15 +104,14 @@ impl<M: SiteMachine> Archivist<M> {
 
     fn is_due(&self, group: GroupId, now: bool) -> Result<bool, HistoryError> {
         let state = self.partitions.archive_state(group)?;
-        let mut groups = self.groups.lock();
-        let watched = groups.entry(group).or_default();
+        let mut waiting = self.waiting.lock();
         if !state.is_ripe() {
-            watched.waiting = None;
+            waiting.remove(&group);
             return Ok(false);
         }
-        let (since, log_bytes) = *watched
-            .waiting
-            .get_or_insert((Instant::now(), state.log_bytes));
+        let (since, log_bytes) = *waiting
+            .entry(group)
+            .or_insert((Instant::now(), state.log_bytes));
         let age_max = Duration::from_millis(self.options.seal_age_ms_max);
         Ok(now
             || since.elapsed() >= age_max
@@ -154,9 +147,7 @@ impl<M: SiteMachine> Archivist<M> {
         let changed = self.partitions.change_archive(group, change);
         let changed = timeout(CHANGE_WAIT_MAX, changed).await;
         let holds = changed.map_err(|_| HistoryError::Undecided { group })??;
-        if let Some(watched) = self.groups.lock().get_mut(&group) {
-            watched.waiting = None;
-        }
+        self.waiting.lock().remove(&group);
         if holds {
             self.partitions.note_held(group, &paths)?;
             metrics::counter!("ringtail_archive_seals_total").increment(1);

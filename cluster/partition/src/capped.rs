@@ -1,12 +1,10 @@
 //! Since when a replica's floor waits for the archive.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use ringtail_checkpoint::{GroupKey, StoreError};
 use ringtail_proto::LogIndex;
 
-use crate::group_history::{corrupt, versioned};
-
-const VERSION: u8 = 1;
+use crate::group_history::{index_row, read_index};
 
 /// The floor that a replica had when its floors began to wait for the archive. Of entries up to it that no seal holds it
 /// may have given up some; of later ones it has given up none.
@@ -17,16 +15,10 @@ impl CappedSince {
     pub(crate) const KEY: GroupKey = GroupKey::named("capped");
 
     pub(crate) fn encode(self) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(9);
-        bytes.put_u8(VERSION);
-        bytes.put_u64(self.0.0);
-        bytes.freeze()
+        index_row(self.0)
     }
 
     pub(crate) fn decode(value: &Bytes) -> Result<Self, StoreError> {
-        let body = versioned(value, VERSION)?;
-        let index = <[u8; 8]>::try_from(&body[..]);
-        let index = index.map_err(|_| corrupt("since when it waits is cut short"))?;
-        Ok(Self(LogIndex(u64::from_be_bytes(index))))
+        read_index(value).map(Self)
     }
 }

@@ -89,7 +89,7 @@ pub enum PartitionError {
         /// What Raft said.
         message: String,
     },
-    /// The log does not give what the archive needs.
+    /// The log does not give what the archive or a build needs.
     #[error("log of group {group} cannot be read for the archive: {message}")]
     Log {
         /// The group.

@@ -230,13 +230,7 @@ impl<M: SiteMachine> GenerationBuild<M> {
         let mut next = first;
         while next <= to {
             let last = to.min(LogIndex(next.0 + LOG_ENTRIES_MAX - 1));
-            let bytes_max = self.partition.options.rebuild_bytes_max;
-            let log = &self.partition.seams.log;
-            let entries = log.read(group, next, last, bytes_max).await;
-            let entries = entries.map_err(|error| PartitionError::Log {
-                group,
-                message: error.to_string(),
-            })?;
+            let entries = self.partition.read_log(next, last).await?;
             next = LogIndex(next.0 + entries.len() as u64);
             let slices = slices_of(group, self.site.site, entries)?;
             for entry in slices.chunk_by(|left, right| left.at().index == right.at().index) {

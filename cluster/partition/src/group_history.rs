@@ -114,10 +114,7 @@ impl GroupHistory {
                 None => batch.remove(key),
             }
         }
-        let mut index = BytesMut::with_capacity(9);
-        index.put_u8(VERSION);
-        index.put_u64(self.index.0);
-        batch.put(&INDEX, index.freeze());
+        batch.put(&INDEX, index_row(self.index));
     }
 
     /// The rows say what memory said when it had this index.
@@ -165,7 +162,16 @@ pub(crate) fn corrupt(message: impl std::fmt::Display) -> StoreError {
     }
 }
 
-fn read_index(value: &Bytes) -> Result<LogIndex, StoreError> {
+/// The value of a row that holds an index and nothing else.
+pub(crate) fn index_row(index: LogIndex) -> Bytes {
+    let mut value = BytesMut::with_capacity(9);
+    value.put_u8(VERSION);
+    value.put_u64(index.0);
+    value.freeze()
+}
+
+/// Reads what [`index_row`] wrote.
+pub(crate) fn read_index(value: &Bytes) -> Result<LogIndex, StoreError> {
     let body = versioned(value, VERSION)?;
     let index = <[u8; 8]>::try_from(&body[..]);
     let index = index.map_err(|_| corrupt("its index is cut short"))?;

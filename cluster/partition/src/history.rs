@@ -8,7 +8,7 @@ use ringtail_proto::{
     GroupId, LogIndex, SiteGeneration, SiteRow, UnixMillis, Verdict,
     stored::{ArchiveChange, ArchiveObject, PartitionEntry, Seal, partition_entry},
 };
-use ringtail_raft::{Body, spawn_blocking};
+use ringtail_raft::{Body, Committed, spawn_blocking};
 
 use crate::{
     Note, PartitionError, Partitions, SiteMachine, entry::decode_body, partition::Partition,
@@ -236,13 +236,8 @@ impl<M: SiteMachine> Partition<M> {
     ) -> Result<Vec<UnsealedEntry>, PartitionError> {
         let mut entries: Vec<UnsealedEntry> = Vec::new();
         let (mut next, mut bytes) = (first, 0);
-        let step_max = self.options.rebuild_bytes_max;
         while next <= last && bytes < bytes_max {
-            let read = self.seams.log.read(self.group, next, last, step_max).await;
-            let read = read.map_err(|error| PartitionError::Log {
-                group: self.group,
-                message: error.to_string(),
-            })?;
+            let read = self.read_log(next, last).await?;
             if read.is_empty() {
                 break;
             }
@@ -266,6 +261,20 @@ impl<M: SiteMachine> Partition<M> {
             }
         }
         Ok(entries)
+    }
+
+    /// The entries from one on, up to another or fewer.
+    pub(crate) async fn read_log(
+        &self,
+        from: LogIndex,
+        to: LogIndex,
+    ) -> Result<Vec<Committed>, PartitionError> {
+        let bytes_max = self.options.rebuild_bytes_max;
+        let read = self.seams.log.read(self.group, from, to, bytes_max).await;
+        read.map_err(|error| PartitionError::Log {
+            group: self.group,
+            message: error.to_string(),
+        })
     }
 
     /// Removes the notes that nobody needs any more; returns how many. Below the floor nothing waits for the archive.

@@ -94,10 +94,9 @@ impl Progress {
         self.feeds = Feeds::new(&self.history.generations, &self.complete);
     }
 
-    /// The log says that a generation is fed no longer.
+    /// The log says that a generation is fed no longer; what is fed has followed the log already.
     pub(crate) fn note_ended(&mut self, site: SiteGeneration) {
         self.complete.remove(&site);
-        self.feeds = Feeds::new(&self.history.generations, &self.complete);
     }
 
     /// Later generations that have begun and are not complete here.

@@ -11,6 +11,7 @@
 mod breaker;
 mod cells;
 mod error;
+mod gathering;
 mod intents;
 mod link;
 mod options;

@@ -8,10 +8,11 @@ use ringtail_proto::{
     Verdict::{Accepted, Duplicate, Late},
     stored::{ArchiveChange, ArchiveObject, Seal, partition_entry::Body as EntryBody},
 };
-use ringtail_raft::{Body, Machine as _};
+use ringtail_raft::Body;
 
 use super::{
     adding_machine::LATE,
+    snapshots::{joiner, transfer},
     world::{Process, TestEvent, World, add, run},
 };
 use crate::Unsealed;
@@ -296,16 +297,10 @@ fn a_joiner_has_the_manifest_and_the_log_that_no_seal_holds() {
             .apply(world.log.append_events(&[add(1, 2), add(1, 1)]))
             .await;
         checkpointed(&world, &process).await;
-        let (floor, mut source) = process.raft.snapshot().await.unwrap();
-        assert_eq!(floor.position.unwrap().index, LogIndex(2));
-        let other = archived();
+        let other = joiner(&world);
         other.log.copy(&world.log);
         let joiner = other.start_unapplied().await;
-        let mut sink = joiner.raft.receive_snapshot().await.unwrap();
-        while let Some(part) = source.next().await.unwrap() {
-            sink.put(part).await.unwrap();
-        }
-        sink.finish().await.unwrap();
+        assert_eq!(transfer(&process, &joiner).await, 2);
         for entry in world.log.after(2) {
             joiner.apply(entry).await;
         }

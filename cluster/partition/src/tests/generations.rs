@@ -6,10 +6,10 @@ use ringtail_proto::{
     Verdict::{Accepted, Duplicate},
     stored::{GenerationBegin, generation_command::Change},
 };
-use ringtail_raft::Machine as _;
 
 use super::{
     adding_machine::PANIC,
+    snapshots::{joiner, transfer},
     world::{Process, TestEvent, World, add, run},
 };
 use crate::{GenerationBuild, PartitionError};
@@ -175,15 +175,10 @@ fn a_peer_s_rows_bring_built_generations_with_them() {
         build(&process).await.unwrap();
         world.pass(10);
         process.duties().await;
-        let (_, mut source) = process.raft.snapshot().await.unwrap();
-        let other = World::new();
+        let other = joiner(&world);
         other.log.copy(&world.log);
         let joiner = other.start_unapplied().await;
-        let mut sink = joiner.raft.receive_snapshot().await.unwrap();
-        while let Some(part) = source.next().await.unwrap() {
-            sink.put(part).await.unwrap();
-        }
-        sink.finish().await.unwrap();
+        transfer(&process, &joiner).await;
         assert_eq!(fed(&joiner), [0, 1]);
         assert_eq!(joiner.hash_of(SECOND).await, process.hash_of(SECOND).await);
     });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use ringtail_archive::{Archive as Store, Table, verify};
 use ringtail_metadata::Scope;
 use ringtail_proto::{ErrorKind, GroupId, UnixMillis, stored::ArchiveObject};
@@ -67,12 +67,9 @@ impl Archive {
         let archive = self.reached()?;
         let verified = stream::iter(self.all_objects()).map(|object| {
             let archive = Arc::clone(&archive);
-            async move { Ok::<_, ApiError>(verify_one(&archive, &object).await) }
+            async move { verify_one(&archive, &object).await }
         });
-        let objects: Vec<Value> = verified
-            .buffer_unordered(VERIFIED_AT_ONCE)
-            .try_collect()
-            .await?;
+        let objects: Vec<Value> = verified.buffer_unordered(VERIFIED_AT_ONCE).collect().await;
         let is_wrong = |object: &&Value| object.get("error").is_some_and(|error| !error.is_null());
         Ok(json!({
             "wrong": objects.iter().filter(is_wrong).count(),

@@ -53,6 +53,18 @@ impl Partition {
             bucket,
         }
     }
+
+    /// Its key, as the tables have it.
+    pub(super) const fn columns(self) -> (Uuid, i32, i64, i32, i64) {
+        let Self {
+            incarnation,
+            group,
+            site,
+            generation,
+            bucket,
+        } = self;
+        (incarnation, group, site, generation, bucket)
+    }
 }
 
 /// The site of two columns.

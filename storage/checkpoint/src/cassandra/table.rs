@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::{
     MirrorError,
-    cells::{self, First, FirstChunk, damaged},
     error::{of_execution, of_pager},
+    gathering::{Gathering, Piece, first_of, join},
     link::{Connection, Link},
     partition::{Partition, site_of},
     session::odd_answer,
@@ -34,26 +34,11 @@ pub(super) struct Cell {
     pub(super) value: Bytes,
 }
 
-/// A piece of a partition as of one version.
-#[derive(Debug, Default)]
-pub(super) struct Piece {
-    /// Keys and values, ascending.
-    pub(super) rows: Vec<(Bytes, Bytes)>,
-    /// The last key that was looked at when there may be more.
-    pub(super) last: Option<Bytes>,
-}
-
 type PutValues = (Uuid, i32, i64, i32, i64, Bytes, i64, i32, Bytes, i64);
 
 impl Cell {
     fn values(self) -> PutValues {
-        let Partition {
-            incarnation,
-            group,
-            site,
-            generation,
-            bucket,
-        } = self.partition;
+        let (incarnation, group, site, generation, bucket) = self.partition.columns();
         (
             incarnation,
             group,
@@ -129,13 +114,7 @@ impl Link {
         left_out: &[i64],
     ) -> Result<Option<(i64, Option<Bytes>)>, MirrorError> {
         let started = Instant::now();
-        let Partition {
-            incarnation,
-            group,
-            site,
-            generation,
-            bucket,
-        } = partition;
+        let (incarnation, group, site, generation, bucket) = partition.columns();
         let place = |version: i64| {
             let key = key.clone();
             (incarnation, group, site, generation, bucket, key, version)
@@ -170,13 +149,7 @@ impl Link {
         key: &Bytes,
         version_max: i64,
     ) -> Result<BTreeSet<i64>, MirrorError> {
-        let Partition {
-            incarnation,
-            group,
-            site,
-            generation,
-            bucket,
-        } = partition;
+        let (incarnation, group, site, generation, bucket) = partition.columns();
         let values = (
             incarnation,
             group,
@@ -197,13 +170,7 @@ impl Link {
         key: &Bytes,
         version: i64,
     ) -> Result<(), MirrorError> {
-        let Partition {
-            incarnation,
-            group,
-            site,
-            generation,
-            bucket,
-        } = partition;
+        let (incarnation, group, site, generation, bucket) = partition.columns();
         // At an equal timestamp the removal wins.
         let values = (
             version,
@@ -228,13 +195,7 @@ impl Link {
         (version_max, left_out): (i64, &[i64]),
         bytes_max: usize,
     ) -> Result<Piece, MirrorError> {
-        let Partition {
-            incarnation,
-            group,
-            site,
-            generation,
-            bucket,
-        } = partition;
+        let (incarnation, group, site, generation, bucket) = partition.columns();
         let values = (
             incarnation,
             group,
@@ -277,13 +238,7 @@ impl Link {
         &self,
         partition: Partition,
     ) -> Result<Vec<(Bytes, i64)>, MirrorError> {
-        let Partition {
-            incarnation,
-            group,
-            site,
-            generation,
-            bucket,
-        } = partition;
+        let (incarnation, group, site, generation, bucket) = partition.columns();
         let values = (incarnation, group, site, generation, bucket);
         let mut rows: Vec<(Bytes, i64)> = self.rows(|at| &at.versions, values).await?;
         // One for each chunk.
@@ -298,13 +253,7 @@ impl Link {
         key: &Bytes,
         version: i64,
     ) -> Result<(), MirrorError> {
-        let Partition {
-            incarnation,
-            group,
-            site,
-            generation,
-            bucket,
-        } = partition;
+        let (incarnation, group, site, generation, bucket) = partition.columns();
         // A version is its own timestamp: this one covers all that it removes, now and later, and none that stays.
         let timestamp = version - 1;
         let values = (
@@ -328,13 +277,7 @@ impl Link {
         version: i64,
         newest: i64,
     ) -> Result<(), MirrorError> {
-        let Partition {
-            incarnation,
-            group,
-            site,
-            generation,
-            bucket,
-        } = partition;
+        let (incarnation, group, site, generation, bucket) = partition.columns();
         let values = (
             newest,
             incarnation,
@@ -354,25 +297,13 @@ impl Link {
         partition: Partition,
         version_max: i64,
     ) -> Result<(), MirrorError> {
-        let Partition {
-            incarnation,
-            group,
-            site,
-            generation,
-            bucket,
-        } = partition;
+        let (incarnation, group, site, generation, bucket) = partition.columns();
         let values = (version_max, incarnation, group, site, generation, bucket);
         self.run(|at| &at.remove_partition, values).await
     }
 
     pub(super) async fn add_bucket(&self, partition: Partition) -> Result<(), MirrorError> {
-        let Partition {
-            incarnation,
-            group,
-            site,
-            generation,
-            bucket,
-        } = partition;
+        let (incarnation, group, site, generation, bucket) = partition.columns();
         self.run(
             |at| &at.add_bucket,
             (incarnation, group, site, generation, bucket),
@@ -405,12 +336,8 @@ impl Link {
         group: GroupId,
         site: SiteGeneration,
     ) -> Result<Vec<i64>, MirrorError> {
-        let Partition {
-            group,
-            site,
-            generation,
-            ..
-        } = Partition::in_site(incarnation, group, site, 0);
+        let site = Partition::in_site(incarnation, group, site, 0);
+        let (incarnation, group, site, generation, _) = site.columns();
         let values = (incarnation, group, site, generation);
         let rows: Vec<(i64,)> = self.rows(|at| &at.buckets, values).await?;
         let mut buckets: Vec<i64> = rows.into_iter().map(|(bucket,)| bucket).collect();
@@ -500,111 +427,6 @@ fn batches_of(mut cells: Vec<Cell>) -> Vec<Vec<Cell>> {
         }
     }
     batches
-}
-
-/// Puts rows together from cells that come by key, version descending, chunk.
-struct Gathering<'pin> {
-    version_max: i64,
-    left_out: &'pin [i64],
-    rows: Vec<(Bytes, Bytes)>,
-    bytes: usize,
-    /// The row at hand, and its newest version at or below the pin once it came.
-    current: Option<(Bytes, Option<Current>)>,
-}
-
-struct Current {
-    version: i64,
-    first: Option<FirstChunk>,
-    rest: Vec<(i32, Bytes)>,
-}
-
-impl<'pin> Gathering<'pin> {
-    const fn new(version_max: i64, left_out: &'pin [i64]) -> Self {
-        Self {
-            version_max,
-            left_out,
-            rows: Vec::new(),
-            bytes: 0,
-            current: None,
-        }
-    }
-
-    fn is_new_row(&self, key: &Bytes) -> bool {
-        self.current
-            .as_ref()
-            .is_none_or(|(current, _)| current != key)
-    }
-
-    fn take(
-        &mut self,
-        key: Bytes,
-        version: i64,
-        chunk: i32,
-        value: Bytes,
-    ) -> Result<(), MirrorError> {
-        if self.is_new_row(&key) {
-            self.close_row()?;
-            self.current = Some((key.clone(), None));
-        }
-        let Some((_, row)) = &mut self.current else {
-            return Ok(());
-        };
-        match row {
-            None if version <= self.version_max && !self.left_out.contains(&version) => {
-                *row = Some(Current {
-                    version,
-                    first: first_of(&key, version, chunk, value)?.value,
-                    rest: Vec::new(),
-                });
-            }
-            Some(current) if current.version == version => {
-                self.bytes += value.len();
-                current.rest.push((chunk, value));
-            }
-            // Above the pin, left out, or superseded.
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn close_row(&mut self) -> Result<(), MirrorError> {
-        let Some((key, Some(current))) = self.current.take() else {
-            return Ok(());
-        };
-        if let Some(first) = current.first {
-            let value = join(&key, current.version, first, &current.rest)?;
-            self.bytes += key.len() + value.len();
-            self.rows.push((key, value));
-        }
-        Ok(())
-    }
-
-    fn finish(mut self, is_cut: bool) -> Result<Piece, MirrorError> {
-        let last = self.current.as_ref().map(|(key, _)| key.clone());
-        self.close_row()?;
-        Ok(Piece {
-            rows: self.rows,
-            last: last.filter(|_| is_cut),
-        })
-    }
-}
-
-fn first_of(key: &[u8], version: i64, chunk: i32, value: Bytes) -> Result<First, MirrorError> {
-    if chunk != 0 {
-        let message = format!("it begins with chunk {chunk}");
-        return Err(damaged(key, version, message));
-    }
-    cells::read_first(value).map_err(|message| damaged(key, version, message))
-}
-
-fn join(
-    key: &[u8],
-    version: i64,
-    first: FirstChunk,
-    rest: &[(i32, Bytes)],
-) -> Result<Bytes, MirrorError> {
-    let joined = first.join(rest);
-    joined.map_err(|message| damaged(key, version, message))
 }
 
 /// A page that did not come; it is asked for again.
