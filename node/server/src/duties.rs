@@ -44,6 +44,7 @@ pub(crate) fn start(
         metrics_upkeep(node),
     ];
     duties.extend(node.past.start(&node.partitions, &node.peers));
+    duties.extend(node.mirroring.start(&node.partitions));
     let (of_ring, keepers) = ring_duties(node);
     duties.extend(of_ring);
     (duties, keepers)
