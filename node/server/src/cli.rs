@@ -9,6 +9,7 @@ mod import;
 mod key;
 mod output;
 mod query;
+mod reprocess;
 mod ring;
 mod site;
 mod status;
@@ -67,6 +68,8 @@ enum Command {
     Replicas(Remote<ring::Replicas>),
     /// List, verify and seal objects of the archive.
     Archive(Remote<archive::Arguments>),
+    /// Derive a site's history anew under other rules.
+    Reprocess(Remote<reprocess::Arguments>),
     /// Tell who changed what, when and why.
     Audit(Remote<audit::Arguments>),
 }
@@ -168,6 +171,7 @@ impl Command {
             Self::Rebalance(command) => command.run(ring::rebalance),
             Self::Replicas(command) => command.run(ring::replicas),
             Self::Archive(command) => command.run(archive::run),
+            Self::Reprocess(command) => command.run(reprocess::run),
             Self::Audit(command) => command.run(audit::run),
         }
     }
