@@ -15,12 +15,16 @@
 mod archivist;
 mod builder;
 mod error;
+mod generation_keeper;
 mod objects;
 mod options;
 mod seal;
+mod wishes;
 
 pub use archivist::{ArchiveRound, Archivist};
-pub use builder::Builder;
+pub use builder::{BuildProgress, Builder};
 pub use error::HistoryError;
+pub use generation_keeper::GenerationKeeper;
 pub use objects::{ObjectPeers, ObjectsService, PeerObjects};
 pub use options::HistoryOptions;
+pub use wishes::{SiteWish, WantedGeneration, Wishes};

@@ -197,7 +197,9 @@ impl<M: SiteMachine> Mirrorer<M> {
     }
 
     fn note_failure(&self, group: GroupId, error: &MirroringError) {
-        match error.is_outage() {
+        // Whoever connects says what is wrong with that, and less often.
+        let is_said = error.is_outage() || self.mirror.state() != MirrorState::Up;
+        match is_said {
             true => tracing::debug!(%group, %error, "checkpoint: the mirror waits"),
             false => tracing::warn!(%group, %error, "checkpoint: the mirror waits"),
         }

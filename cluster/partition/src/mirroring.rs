@@ -87,7 +87,7 @@ impl<M: SiteMachine> Partitions<M> {
             mirrored: progress.history.mirrored,
             dirty,
             noted_since,
-            ended: progress.history.generations.ended().collect(),
+            ended: progress.history.generations.ended_by(settled).collect(),
             feeds: progress.feeds.clone(),
             rows,
         }))

@@ -64,6 +64,8 @@ pub(crate) struct Config {
     pub mirror_local_days: u32,
     /// Bytes of pages read back from the mirror that are kept in memory.
     pub mirror_cache_bytes: u64,
+    /// What waits for the archive is sealed after at most this long, in seconds. 1 to 86400.
+    pub archive_seal_seconds_max: u64,
     /// On a stop, requests under way get this long, in seconds.
     pub drain_seconds_max: u64,
 }
@@ -95,6 +97,7 @@ impl Default for Config {
             mirror_datacenter: String::new(),
             mirror_local_days: 0,
             mirror_cache_bytes: 64 << 20,
+            archive_seal_seconds_max: 600,
             drain_seconds_max: 10,
         }
     }
@@ -170,6 +173,7 @@ impl Config {
             "mirror_datacenter",
             "mirror_local_days",
             "mirror_cache_bytes",
+            "archive_seal_seconds_max",
             "drain_seconds_max",
         ]
     }
@@ -183,6 +187,12 @@ impl Config {
                 self.checkpoint_dirty_seconds_max,
                 1,
                 600,
+            ),
+            (
+                "archive_seal_seconds_max",
+                self.archive_seal_seconds_max,
+                1,
+                86_400,
             ),
             ("drain_seconds_max", self.drain_seconds_max, 0, 600),
             (

@@ -7,6 +7,7 @@ mod health;
 mod imports;
 mod keys;
 mod query;
+mod reprocess;
 mod ring;
 mod sites;
 mod status;
@@ -50,6 +51,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     status::configure(config);
     ring::configure(config);
     archive::configure(config);
+    reprocess::configure(config);
     assets::configure(config);
 }
 

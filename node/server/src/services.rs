@@ -8,6 +8,7 @@ mod imports;
 mod lookup;
 mod realtime;
 mod reports;
+mod reprocess;
 mod ring;
 mod status;
 
@@ -19,5 +20,6 @@ pub(crate) use imports::{ImportChunk, Imports};
 pub(crate) use lookup::Lookup;
 pub(crate) use realtime::Realtime;
 pub(crate) use reports::{Question, Reports, Terms};
+pub(crate) use reprocess::{Difference, NewReprocess, Reprocess, Step};
 pub(crate) use ring::{NewJoinToken, Ring, RingChange};
 pub(crate) use status::Status;

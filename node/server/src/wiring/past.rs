@@ -6,9 +6,13 @@ use std::{
 };
 
 use ringtail_archive::{Archive, ArchiveError, ArchiveOptions, Location};
-use ringtail_history::{Archivist, Builder, HistoryOptions, ObjectsService, PeerObjects};
+use ringtail_history::{
+    Archivist, BuildProgress, Builder, GenerationKeeper, HistoryOptions, ObjectsService,
+    PeerObjects, SiteWish, WantedGeneration, Wishes,
+};
+use ringtail_metadata::{Directory, SitePast};
 use ringtail_peers::Peers;
-use ringtail_proto::ErrorKind;
+use ringtail_proto::{ErrorKind, Generation, SiteGeneration, SiteId};
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::damaged;
@@ -28,21 +32,29 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Past {
     options: Option<ArchiveOptions>,
+    history: HistoryOptions,
     cluster: String,
     archive: watch::Sender<Option<Arc<Archive>>>,
     archivist: Arc<OnceLock<Arc<NodeArchivist>>>,
+    builder: Arc<OnceLock<Arc<NodeBuilder>>>,
 }
 
 type NodeArchivist = Archivist<crate::SiteMachine>;
+type NodeBuilder = Builder<crate::SiteMachine>;
 
 impl Past {
     /// Opens an archive of this node; one elsewhere is only looked for, so that the node starts without it.
     pub(super) async fn open(config: &Config, data: &DataDirectory) -> Result<Self, ExitError> {
         let past = Self {
             options: options(config, data)?,
+            history: HistoryOptions {
+                seal_age_ms_max: config.archive_seal_seconds_max * 1_000,
+                ..HistoryOptions::default()
+            },
             cluster: data.identity.cluster.to_string(),
             archive: watch::Sender::new(None),
             archivist: Arc::default(),
+            builder: Arc::default(),
         };
         if let Some(options) = past.options.as_ref().filter(|_| past.is_own()) {
             past.reach(options).await.map_err(damaged)?;
@@ -71,6 +83,11 @@ impl Past {
         self.archivist.get().cloned()
     }
 
+    /// How far a generation is that is being built here.
+    pub(crate) fn build_progress(&self, site: SiteGeneration) -> Option<BuildProgress> {
+        self.builder.get()?.progress(site)
+    }
+
     /// Where the archive is, if anything is archived.
     pub(crate) fn location(&self) -> Option<String> {
         let options = self.options.as_ref();
@@ -83,18 +100,34 @@ impl Past {
         Some(ObjectsService { archive })
     }
 
-    /// Reaches for the archive, then seals, copies and builds until it is aborted.
+    /// Follows what is decided about generations. Where there is an archive, reaches for it, then seals, copies and builds.
     pub(crate) fn start(
         &self,
         partitions: &Arc<Partitions>,
+        directory: Arc<Directory>,
         peers: &Peers,
+    ) -> Vec<JoinHandle<()>> {
+        let wishes: Arc<dyn Wishes> = Arc::new(DecidedGenerations { directory });
+        let options = self.history.clone();
+        let keeper =
+            GenerationKeeper::new(Arc::clone(partitions), Arc::clone(&wishes), options.clone());
+        let mut duties = vec![tokio::spawn(Arc::new(keeper).run())];
+        duties.extend(self.start_archiving(partitions, wishes, peers, options));
+        duties
+    }
+
+    fn start_archiving(
+        &self,
+        partitions: &Arc<Partitions>,
+        wishes: Arc<dyn Wishes>,
+        peers: &Peers,
+        options: HistoryOptions,
     ) -> Option<JoinHandle<()>> {
-        let options = self.options.clone()?;
+        let location = self.options.clone()?;
         let (past, partitions, peers) = (self.clone(), Arc::clone(partitions), peers.clone());
         Some(tokio::spawn(async move {
-            let archive = past.until_reached(&options).await;
+            let archive = past.until_reached(&location).await;
             let peers = Arc::new(PeerObjects { peers });
-            let options = HistoryOptions::default();
             let archivist = Archivist::new(
                 Arc::clone(&partitions),
                 Arc::clone(&archive),
@@ -102,8 +135,9 @@ impl Past {
                 options.clone(),
             );
             let archivist = Arc::clone(past.archivist.get_or_init(|| Arc::new(archivist)));
-            let builder = Builder::new(partitions, archive, options);
-            tokio::join!(archivist.run(), Arc::new(builder).run());
+            let builder = Builder::new(partitions, archive, wishes, options);
+            let builder = Arc::clone(past.builder.get_or_init(|| Arc::new(builder)));
+            tokio::join!(archivist.run(), builder.run());
         }))
     }
 
@@ -130,6 +164,38 @@ impl Past {
         tracing::info!(location = %options.location, "archive: open");
         self.archive.send_replace(Some(Arc::new(archive)));
         Ok(())
+    }
+}
+
+/// What the metadata say about generations.
+struct DecidedGenerations {
+    directory: Arc<Directory>,
+}
+
+impl Wishes for DecidedGenerations {
+    fn all(&self) -> Vec<SiteWish> {
+        let pasts = self.directory.pasts();
+        pasts.iter().map(|past| wish_of(past)).collect()
+    }
+
+    fn is_paused(&self, site: SiteId) -> bool {
+        let past = self.directory.past(site);
+        let next = past.as_ref().and_then(|past| past.next.as_ref());
+        next.is_some_and(|next| next.is_paused)
+    }
+}
+
+fn wish_of(past: &SitePast) -> SiteWish {
+    let wanted = past.wanted().into_iter();
+    SiteWish {
+        site: past.site,
+        last: Generation(past.last),
+        wanted: wanted
+            .map(|record| WantedGeneration {
+                generation: Generation(record.generation),
+                rules: record.rules.clone().into(),
+            })
+            .collect(),
     }
 }
 

@@ -13,7 +13,9 @@ use crate::{
     health::Health,
     reading::{LocalReplicas, PeerReplicas, QueriesService},
     ring::{self, Admission, LookService, Members, PeerServer, RingService, Surveyor, Vitals},
-    services::{Access, Admin, Archive, Imports, Lookup, Realtime, Reports, Ring, Status},
+    services::{
+        Access, Admin, Archive, Imports, Lookup, Realtime, Reports, Reprocess, Ring, Status,
+    },
     settings_pusher::SettingsPusher,
 };
 
@@ -27,6 +29,7 @@ pub(crate) struct Services {
     pub(crate) lookup: Lookup,
     pub(crate) ring: Ring,
     pub(crate) archive: Archive,
+    pub(crate) reprocess: Reprocess,
     pub(crate) status: Status,
 }
 
@@ -46,17 +49,26 @@ impl Services {
         let directory = ground.metadata.directory();
         let access = Access::new(Arc::clone(&directory), Arc::clone(&ground.clock));
         let (partitions, raft) = (Arc::clone(&groups.partitions), Arc::clone(&ground.raft));
-        let local = LocalReplicas::new(ground.identity.node, partitions, raft);
+        let node = ground.identity.node;
+        let local = LocalReplicas::new(node, Arc::clone(&directory), partitions, raft);
         let peers = PeerReplicas::new(directory, local.clone(), ground.peers.clone());
+        let reports = Reports::new(
+            access.clone(),
+            Arc::clone(helpers.health),
+            local.clone(),
+            peers.clone(),
+            Arc::clone(&ground.clock),
+        );
+        let ring = ring(ground, groups, &access, helpers);
         Self {
             admin: admin(ground, &access, helpers),
-            reports: Reports::new(
-                access.clone(),
-                Arc::clone(helpers.health),
-                local.clone(),
-                peers.clone(),
-                Arc::clone(&ground.clock),
-            ),
+            reprocess: Reprocess {
+                access: access.clone(),
+                metadata: ground.metadata.clone(),
+                surveyor: ring.surveyor.clone(),
+                reports: reports.clone(),
+            },
+            reports,
             realtime: Realtime::new(
                 access.clone(),
                 Arc::clone(helpers.health),
@@ -80,7 +92,7 @@ impl Services {
                 log: Arc::clone(&groups.log),
                 gateway: Arc::clone(helpers.gateway),
             },
-            ring: ring(ground, groups, &access, helpers),
+            ring,
             archive: Archive {
                 access: access.clone(),
                 partitions: Arc::clone(&groups.partitions),
@@ -158,6 +170,8 @@ fn look(ground: &Ground, groups: &Groups, helpers: &Helpers<'_>) -> LookService 
         raft: Arc::clone(&ground.raft),
         router: groups.router.clone(),
         vitals: Arc::clone(helpers.vitals),
+        partitions: Arc::clone(&groups.partitions),
+        past: helpers.past.clone(),
     }
 }
 
