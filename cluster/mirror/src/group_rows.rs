@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 use bytes::Bytes;
 use ringtail_checkpoint::{GroupKey, GroupSnapshot, StoreError};
+use ringtail_proto::LogIndex;
 use ringtail_raft::spawn_blocking;
 
 use crate::{MirroringError, site_rows::Row};
@@ -11,12 +12,27 @@ use crate::{MirroringError, site_rows::Row};
 /// How the names of these rows begin; the others are each replica's own.
 const NAMES: [&[u8]; 3] = [b"archive", b"generations/", b"history"];
 
-/// Reads them.
+/// Another one after each change of any of them.
+const INDEX: GroupKey = GroupKey::named("history");
+
+/// Reads them; none when they are as they were.
 pub(crate) async fn read(
     rows: Arc<dyn GroupSnapshot>,
-) -> Result<BTreeMap<GroupKey, Bytes>, MirroringError> {
-    let read = spawn_blocking(move || collect(&*rows)).await;
-    Ok(read.map_err(|_| MirroringError::Stopping)??)
+    before: &BTreeMap<GroupKey, Bytes>,
+) -> Result<Option<BTreeMap<GroupKey, Bytes>>, MirroringError> {
+    let index = before.get(&INDEX).cloned();
+    let read = spawn_blocking(move || match rows.get(&INDEX)? == index {
+        true => Ok(None),
+        false => collect(&*rows).map(Some),
+    });
+    let read: Result<_, StoreError> = read.await.map_err(|_| MirroringError::Stopping)?;
+    Ok(read?)
+}
+
+/// The last entry that changed any of them.
+pub(crate) fn index(rows: &BTreeMap<GroupKey, Bytes>) -> LogIndex {
+    let bytes = rows.get(&INDEX).and_then(|row| row.last_chunk::<8>());
+    LogIndex(bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes)))
 }
 
 /// What brings rows to what they are now.
@@ -65,5 +81,8 @@ mod tests {
         ];
         assert_eq!(changes(&before, &now), expect);
         assert_eq!(changes(&now, &now), []);
+        let row = Bytes::from_static(&[1, 0, 0, 0, 0, 0, 0, 1, 2]);
+        let rows = [(INDEX, row)].into();
+        assert_eq!(index(&rows), LogIndex(258));
     }
 }

@@ -132,3 +132,94 @@ impl Noted {
         known.changed.len() - before
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ringtail_checkpoint::{CheckpointStore as _, GroupBatch, MemoryStore};
+    use ringtail_proto::{GroupId, HourStart, SiteId};
+
+    use super::*;
+
+    fn site(number: u64) -> SiteGeneration {
+        SiteGeneration::first(SiteId(number))
+    }
+
+    fn key(number: u64, hour: i64) -> Bytes {
+        GroupKey::Site(site(number), SiteRow::Page(HourStart(hour))).encode()
+    }
+
+    /// Rows with a note for each site, index and hour of a page.
+    fn rows(notes: &[(u64, u64, i64)]) -> Arc<dyn GroupSnapshot> {
+        let rows = MemoryStore::default()
+            .group(GroupId(1))
+            .expect("memory has room");
+        let mut batch = GroupBatch::new();
+        for (number, index, hour) in notes {
+            let note = Note {
+                changed: [key(*number, *hour)].into(),
+                ..Note::default()
+            };
+            let value = postcard::to_extend(&note, vec![1]).expect("memory has room");
+            let row = SiteRow::Notes(LogIndex(*index), 0);
+            batch.put(&GroupKey::Site(site(*number), row), value.into());
+        }
+        rows.commit(batch).expect("memory has room");
+        rows.snapshot()
+    }
+
+    fn wanted(written: &[(u64, u64)]) -> Wanted {
+        let written = written.iter();
+        let written = written.map(|(number, index)| (site(*number), LogIndex(*index)));
+        Wanted {
+            after: None,
+            written: Arc::new(written.collect()),
+            mirrored: Some(LogIndex(4)),
+            keys_max: 100,
+        }
+    }
+
+    #[test]
+    fn many_notes_of_a_site_become_one_write_of_what_the_mirror_lacks() {
+        let rows = rows(&[(1, 3, 1), (1, 5, 1), (1, 9, 2), (2, 7, 1), (3, 8, 1)]);
+        let noted = collect(&*rows, &wanted(&[(1, 3), (2, 7)])).expect("notes are whole");
+        let expect = [
+            NotedSite {
+                site: site(1),
+                entries: Some((LogIndex(5), LogIndex(9))),
+                changed: [key(1, 1), key(1, 2)].into(),
+            },
+            NotedSite {
+                site: site(3),
+                entries: Some((LogIndex(8), LogIndex(8))),
+                changed: [key(3, 1)].into(),
+            },
+        ];
+        assert_eq!(noted.sites, expect);
+        assert_eq!(noted.lowest_kept, Some(LogIndex(5)));
+        assert_eq!(noted.rest_after, None);
+    }
+
+    #[test]
+    fn sites_come_in_pieces_and_each_one_whole() {
+        let rows = rows(&[(1, 3, 1), (1, 5, 2), (2, 7, 1), (3, 8, 1), (3, 9, 2)]);
+        let mut wanted = Wanted {
+            keys_max: 1,
+            ..wanted(&[])
+        };
+        let mut pieces = Vec::new();
+        loop {
+            let noted = collect(&*rows, &wanted).expect("notes are whole");
+            let sites = noted.sites.iter();
+            pieces.push(
+                sites
+                    .map(|noted| (noted.site.site.0, noted.changed.len()))
+                    .collect::<Vec<_>>(),
+            );
+            match noted.rest_after {
+                Some(site) => wanted.after = Some(site),
+                None => break,
+            }
+        }
+        assert_eq!(pieces, [vec![(1, 2)], vec![(2, 1), (3, 2)]]);
+    }
+}

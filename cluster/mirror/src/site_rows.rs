@@ -195,3 +195,102 @@ fn keys(changed: &BTreeSet<Bytes>) -> Result<VecDeque<GroupKey>, StoreError> {
     }
     Ok(keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use ringtail_checkpoint::{CheckpointStore as _, GroupBatch, MemoryStore};
+    use ringtail_proto::{GroupId, SiteId};
+
+    use super::*;
+
+    const SITE: SiteGeneration = SiteGeneration::first(SiteId(7));
+    const HOUR: HourStart = HourStart(3_600_000);
+    const PRESENT: [SiteRow; 8] = [
+        SiteRow::Site,
+        SiteRow::Hot(3),
+        SiteRow::Rows(HOUR),
+        SiteRow::Page(HOUR),
+        SiteRow::DayPage(HOUR, 1),
+        SiteRow::Ids(HOUR, LogIndex(5)),
+        SiteRow::IdFilter(HOUR),
+        SiteRow::Notes(LogIndex(5), 0),
+    ];
+
+    fn snapshot() -> Arc<dyn GroupSnapshot> {
+        let rows = MemoryStore::default()
+            .group(GroupId(1))
+            .expect("memory has room");
+        let mut batch = GroupBatch::new();
+        for row in PRESENT {
+            batch.put(&GroupKey::Site(SITE, row), Bytes::from_static(&[1; 50]));
+        }
+        let evicted = SiteRow::Page(HourStart(0));
+        batch.put(&GroupKey::Site(SITE, evicted), Stub::of(b"page").encode());
+        let other = GroupKey::Site(SiteGeneration::first(SiteId(8)), SiteRow::Hot(3));
+        batch.put(&other, Bytes::from_static(&[1; 50]));
+        rows.commit(batch).expect("memory has room");
+        rows.snapshot()
+    }
+
+    /// All that is read, which does not depend on the size of pieces.
+    fn read(make: impl Fn() -> SiteRows) -> Vec<(SiteRow, bool)> {
+        let read = |bytes_max| {
+            let mut rows = make();
+            let mut found = Vec::new();
+            loop {
+                let piece = rows.read(bytes_max).expect("memory can be read");
+                if piece.is_empty() {
+                    return found;
+                }
+                found.extend(piece.into_iter().map(|(key, value)| match key {
+                    GroupKey::Site(SITE, row) => (row, value.is_some()),
+                    key => panic!("{key:?} is of another site"),
+                }));
+            }
+        };
+        let found = read(u64::MAX);
+        for bytes_max in [1, 200, 400] {
+            assert_eq!(read(bytes_max), found, "pieces of {bytes_max} bytes");
+        }
+        found
+    }
+
+    fn changed(rows: &[SiteRow]) -> BTreeSet<Bytes> {
+        let keys = rows.iter().map(|row| GroupKey::Site(SITE, *row).encode());
+        keys.collect()
+    }
+
+    #[test]
+    fn a_whole_site_is_all_but_what_is_rolled_up_noted_or_elsewhere() {
+        let expect = [
+            (SiteRow::Hot(3), true),
+            (SiteRow::Rows(HOUR), true),
+            (SiteRow::Page(HOUR), true),
+            (SiteRow::Ids(HOUR, LogIndex(5)), true),
+            (SiteRow::IdFilter(HOUR), true),
+        ];
+        assert_eq!(read(|| SiteRows::whole(snapshot(), SITE)), expect);
+    }
+
+    #[test]
+    fn changes_are_read_as_they_are_now() {
+        let gone = SiteRow::IdFilter(HourStart(0));
+        let evicted = SiteRow::Page(HourStart(0));
+        let keys = changed(&[SiteRow::Site, SiteRow::Page(HOUR), evicted, gone]);
+        let of = |rows: &dyn Fn() -> Result<SiteRows, StoreError>| {
+            read(|| rows().expect("the keys are rows'"))
+        };
+        let found = of(&|| SiteRows::changed(snapshot(), SITE, &keys));
+        assert_eq!(found, [(SiteRow::Page(HOUR), true), (gone, false)]);
+        let expect = [
+            (SiteRow::Page(HOUR), true),
+            (gone, false),
+            (SiteRow::Hot(3), true),
+            (SiteRow::Ids(HOUR, LogIndex(5)), true),
+            (SiteRow::IdFilter(HOUR), true),
+        ];
+        let keys = changed(&[SiteRow::Page(HOUR), gone, SiteRow::Hot(3)]);
+        let found = of(&|| SiteRows::taken_over(snapshot(), SITE, &keys));
+        assert_eq!(found, expect);
+    }
+}

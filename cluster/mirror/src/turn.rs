@@ -103,12 +103,12 @@ impl Turn<'_> {
     }
 
     async fn write_group_rows(&self, tenure: &mut Tenure) -> Result<(), MirroringError> {
-        let now = group_rows::read(Arc::clone(&self.moment.rows)).await?;
-        let changes = group_rows::changes(&tenure.group_rows, &now);
-        if changes.is_empty() {
+        let rows = Arc::clone(&self.moment.rows);
+        let Some(now) = group_rows::read(rows, &tenure.group_rows).await? else {
             return Ok(());
-        }
-        let version = version(tenure.term, self.moment.applied)?;
+        };
+        let changes = group_rows::changes(&tenure.group_rows, &now);
+        let version = version(tenure.term, group_rows::index(&now))?;
         self.writer
             .write_group(self.group, version, changes)
             .await?;

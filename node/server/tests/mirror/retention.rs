@@ -93,7 +93,7 @@ fn until_counted(shared: &Shared, node: &Node, expect: u64) -> Value {
     }
 }
 
-fn until_metric(shared: &Shared, node: &Node, name: &str, least: u64) {
+pub(crate) fn until_metric(shared: &Shared, node: &Node, name: &str, least: u64) {
     let begin = Instant::now();
     while metric(shared, node, name) < least {
         assert!(begin.elapsed() < PATIENCE, "{name} stays below {least}");
