@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The row that says since when every change of rows here has left a note.
-const NOTED_SINCE: GroupKey = GroupKey::named("noted");
+pub(crate) const NOTED_SINCE: GroupKey = GroupKey::named("noted");
 
 /// One moment of a group that this node leads.
 #[derive(Clone)]
@@ -205,7 +205,7 @@ pub(crate) fn forget_noting(rows: &dyn GroupStore, mirrors: bool) -> Result<(), 
     rows.commit(batch)
 }
 
-fn noted_since(rows: &dyn GroupSnapshot) -> Result<Option<LogIndex>, StoreError> {
+pub(crate) fn noted_since(rows: &dyn GroupSnapshot) -> Result<Option<LogIndex>, StoreError> {
     let row: Option<Bytes> = rows.get(&NOTED_SINCE)?;
     row.map(|row| read_index(&row)).transpose()
 }
