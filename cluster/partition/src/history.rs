@@ -99,6 +99,13 @@ impl<M: SiteMachine> Partitions<M> {
         })
     }
 
+    /// True while this node leads a group.
+    #[must_use]
+    pub fn leads(&self, group: GroupId) -> bool {
+        let replica = self.replica(group);
+        replica.is_ok_and(|replica| replica.raft.watch_leadership().current().is_leader)
+    }
+
     /// What the archive holds of a group, by path.
     ///
     /// # Errors
@@ -255,7 +262,7 @@ impl<M: SiteMachine> Partition<M> {
             index: last.0,
             stamp_ms: stamp.0,
             membership: membership.unwrap_or_default(),
-            began_index: began.filter(|_| sealed.is_none()).unwrap_or_default().0,
+            began_index: sealed.is_none().then(|| began.unwrap_or_default().0),
             began_ms: first_stamp
                 .filter(|_| sealed.is_none())
                 .unwrap_or_default()

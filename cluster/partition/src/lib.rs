@@ -62,6 +62,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod unsealed;
+mod verdict_counts;
 
 pub use clock::{Clock, SystemClock};
 pub use duties::DutyReport;
