@@ -230,7 +230,10 @@ impl Turn<'_> {
     async fn remove_ended(&self, tenure: &mut Tenure) -> Result<(), MirroringError> {
         let ended: Vec<SiteGeneration> = {
             let ended = self.moment.ended.iter();
-            let left = ended.filter(|site| !tenure.removed.contains(site));
+            let is_left = |site: &SiteGeneration| {
+                !tenure.removed.contains(site) && !self.moment.is_fed(*site)
+            };
+            let left = ended.filter(|site| is_left(site));
             left.copied().collect()
         };
         if ended.is_empty() {
