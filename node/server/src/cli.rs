@@ -13,6 +13,7 @@ mod reprocess;
 mod ring;
 mod site;
 mod status;
+mod store;
 mod token;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -68,6 +69,8 @@ enum Command {
     Replicas(Remote<ring::Replicas>),
     /// List, verify and seal objects of the archive.
     Archive(Remote<archive::Arguments>),
+    /// Prepare ScyllaDB or Cassandra for the mirror of checkpoints.
+    Store(store::Arguments),
     /// Derive a site's history anew under other rules.
     Reprocess(Remote<reprocess::Arguments>),
     /// Tell who changed what, when and why.
@@ -171,6 +174,7 @@ impl Command {
             Self::Rebalance(command) => command.run(ring::rebalance),
             Self::Replicas(command) => command.run(ring::replicas),
             Self::Archive(command) => command.run(archive::run),
+            Self::Store(arguments) => arguments.run(),
             Self::Reprocess(command) => command.run(reprocess::run),
             Self::Audit(command) => command.run(audit::run),
         }
