@@ -74,7 +74,7 @@ async fn nodes_may_have_the_same_addresses_for_visitors_on_machines_of_their_own
         }),
         zone: String::new(),
         attempt: vec![7; 16].into(),
-        feature_level: 1,
+        feature_level: 2,
     };
     let token = new_token(&first);
     let taken = joining.join(request(&token, &first.peer)).await;
@@ -128,7 +128,7 @@ async fn bad_tokens_cost_no_entry_and_whoever_goes_on_is_shut_out() {
             ..peer::NodeAddresses::default()
         }),
         attempt: vec![7; 16].into(),
-        feature_level: 1,
+        feature_level: 2,
         ..peer::JoinRequest::default()
     };
     let begin = Instant::now();
