@@ -57,6 +57,19 @@ pub trait RowReader: Send + Sync {
         to: SiteRow,
         visit: &mut dyn FnMut(SiteRow, Bytes) -> ControlFlow<()>,
     ) -> Result<(), RowReadError>;
+
+    /// The first row in `from..=to`; its value need not be at hand.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    fn first(&self, from: SiteRow, to: SiteRow) -> Result<Option<SiteRow>, RowReadError> {
+        let mut first = None;
+        self.range(from, to, &mut |row, _| {
+            first = Some(row);
+            ControlFlow::Break(())
+        })?;
+        Ok(first)
+    }
 }
 
 /// The store could not answer.

@@ -141,6 +141,16 @@ impl RowReader for SiteReader {
         }
         Ok(())
     }
+
+    /// What rests elsewhere leaves its row here, so nothing is fetched.
+    fn first(&self, from: SiteRow, to: SiteRow) -> Result<Option<SiteRow>, RowReadError> {
+        let mut first = None;
+        self.unresolved().range(from, to, &mut |row, _| {
+            first = Some(row);
+            ControlFlow::Break(())
+        })?;
+        Ok(first)
+    }
 }
 
 #[cfg(test)]
@@ -227,6 +237,8 @@ mod tests {
         let away = reader(200, 2).resolving(Some(Arc::new(Even)));
         assert!(read(&away, 200).is_err_and(|error| error.message.contains("is away")));
         assert!(read(&reader(3, 1).resolving(None), 3).is_err());
+        let first = away.first(SiteRow::Page(HourStart(1)), SiteRow::Page(HourStart(9)));
+        assert_eq!(first.ok().flatten(), Some(SiteRow::Page(HourStart(1))));
         let raw = reader(3, 1);
         assert_eq!(
             raw.get(SiteRow::Page(HourStart(0))).ok().flatten(),

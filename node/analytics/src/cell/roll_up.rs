@@ -30,41 +30,105 @@ pub enum RollUpError {
 
 /// The pages that are due: days and months that ended before `hot_from`, hold hour pages, and have no page yet.
 ///
-/// Looks at no more than `days_max` due days at a time; call it again until nothing is due.
+/// Looks at no more than `days_max` due days at a time; call it again until nothing is due. A day whose hours cannot be
+/// read holds no other up: it is due again at the next call.
 ///
 /// # Errors
-/// When a row cannot be read.
+/// When a row cannot be read, and nothing else is due.
 pub fn roll_up(
     rows: &dyn RowReader,
     zone: &Zone,
     hot_from: HourStart,
     days_max: usize,
 ) -> Result<Vec<RowWrite>, RollUpError> {
-    let mut writes = Vec::new();
-    let mut days = 0;
+    let mut due = Due {
+        rows,
+        days_left: days_max,
+        writes: Vec::new(),
+        unread: None,
+    };
     let mut from = HourStart(i64::MIN);
     while let Some(hour) = first_hour(rows, from, hot_from)? {
         let month = month_of(zone, hour);
-        let is_month_due =
-            month.end <= hot_from && rows.get(month_row(month, Dimension::Total))?.is_none();
-        let mut next = Some(hour);
-        while let Some(hour) = next {
-            let day = day_of(zone, hour);
-            if day.end > hot_from || days == days_max {
-                return Ok(writes);
-            }
-            if rows.get(day_row(day, Dimension::Total))?.is_none() {
-                roll_up_day(rows, day, &mut writes)?;
-                days += 1;
-            }
-            next = first_hour(rows, day.end, month.end)?;
+        let has_all_days = due.roll_up_days(zone, hour, month.end.min(hot_from))?;
+        if !has_all_days && due.days_left == 0 {
+            break;
         }
-        if is_month_due {
-            roll_up_month(rows, month, &mut writes)?;
+        let is_over = month.end <= hot_from;
+        if has_all_days && is_over && rows.get(month_row(month, Dimension::Total))?.is_none() {
+            roll_up_month(rows, month, &mut due.writes)?;
         }
         from = month.end;
     }
-    Ok(writes)
+    match due.unread {
+        Some(error) if due.writes.is_empty() => Err(error.into()),
+        _ => Ok(due.writes),
+    }
+}
+
+/// What one call finds to do.
+struct Due<'a> {
+    rows: &'a dyn RowReader,
+    /// Days that this call still takes on.
+    days_left: usize,
+    writes: Vec<RowWrite>,
+    /// Why a day's hours could not be read.
+    unread: Option<RowReadError>,
+}
+
+impl Due<'_> {
+    /// Rolls up the due days from that of `hour` on that end by `end`; false when not all days up to there have pages now.
+    fn roll_up_days(
+        &mut self,
+        zone: &Zone,
+        hour: HourStart,
+        end: HourStart,
+    ) -> Result<bool, RollUpError> {
+        let mut has_all = true;
+        let mut next = Some(hour);
+        while let Some(hour) = next {
+            let day = day_of(zone, hour);
+            if day.end > end {
+                return Ok(has_all);
+            }
+            if self.rows.get(day_row(day, Dimension::Total))?.is_none() {
+                if self.days_left == 0 {
+                    return Ok(false);
+                }
+                let is_read = self.roll_up_day(day)?;
+                self.days_left -= usize::from(is_read);
+                has_all &= is_read;
+            }
+            next = first_hour(self.rows, day.end, end)?;
+        }
+        Ok(has_all)
+    }
+
+    /// False when the day's hours cannot be read.
+    fn roll_up_day(&mut self, day: Span) -> Result<bool, RollUpError> {
+        let pages = match hour_pages(self.rows, day) {
+            Ok(pages) => pages,
+            Err(error) => {
+                self.unread = Some(error);
+                return Ok(false);
+            }
+        };
+        for dimension in page_dimensions() {
+            let mut tables = Vec::new();
+            for (row, bytes) in &pages {
+                let table = HourPage::decode_dimension(bytes, dimension)
+                    .map_err(|source| RollUpError::Page { row: *row, source })?;
+                tables.extend(table);
+            }
+            write_page(
+                day_row(day, dimension),
+                dimension,
+                &tables,
+                &mut self.writes,
+            );
+        }
+        Ok(true)
+    }
 }
 
 /// Removes the day and month pages that cover an hour whose page is about to change; goes into the same batch.
@@ -127,36 +191,15 @@ fn first_hour(
     from: HourStart,
     to: HourStart,
 ) -> Result<Option<HourStart>, RowReadError> {
-    let mut first = None;
     if from >= to {
         return Ok(None);
     }
     let last = HourStart(to.0.saturating_sub(1));
-    rows.range(SiteRow::Page(from), SiteRow::Page(last), &mut |row, _| {
-        if let SiteRow::Page(hour) = row {
-            first = Some(hour);
-        }
-        ControlFlow::Break(())
-    })?;
-    Ok(first)
-}
-
-fn roll_up_day(
-    rows: &dyn RowReader,
-    day: Span,
-    writes: &mut Vec<RowWrite>,
-) -> Result<(), RollUpError> {
-    let pages = hour_pages(rows, day)?;
-    for dimension in page_dimensions() {
-        let mut tables = Vec::new();
-        for (row, bytes) in &pages {
-            let table = HourPage::decode_dimension(bytes, dimension)
-                .map_err(|source| RollUpError::Page { row: *row, source })?;
-            tables.extend(table);
-        }
-        write_page(day_row(day, dimension), dimension, &tables, writes);
-    }
-    Ok(())
+    let first = rows.first(SiteRow::Page(from), SiteRow::Page(last))?;
+    Ok(first.and_then(|row| match row {
+        SiteRow::Page(hour) => Some(hour),
+        _ => None,
+    }))
 }
 
 /// A month is the merge of its days as pages hold them, whether these rest in the store or were made just now.

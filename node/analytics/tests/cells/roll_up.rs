@@ -163,3 +163,59 @@ fn days_have_the_hours_of_their_zone() {
     let events: Vec<u64> = days.iter().map(|(_, events)| *events).collect();
     assert_eq!(events, [24, 23, 24]);
 }
+
+/// Rows whose hour pages before an hour are known and cannot be read.
+struct Away<'a>(&'a Rows, HourStart);
+
+impl RowReader for Away<'_> {
+    fn get(&self, row: SiteRow) -> Result<Option<Bytes>, RowReadError> {
+        self.0.get(row)
+    }
+
+    fn range(
+        &self,
+        from: SiteRow,
+        to: SiteRow,
+        visit: &mut dyn FnMut(SiteRow, Bytes) -> ControlFlow<()>,
+    ) -> Result<(), RowReadError> {
+        match self.0.first(from, to)? {
+            Some(SiteRow::Page(hour)) if hour < self.1 => Err(RowReadError {
+                message: "away".to_owned(),
+            }),
+            _ => self.0.range(from, to, visit),
+        }
+    }
+
+    fn first(&self, from: SiteRow, to: SiteRow) -> Result<Option<SiteRow>, RowReadError> {
+        self.0.first(from, to)
+    }
+}
+
+#[test]
+fn hours_that_cannot_be_read_delay_their_own_day_and_month_alone() {
+    let mut rows = Rows::default();
+    for hour in 0..40 * 24 {
+        rows.add_hour(hour, 0..1);
+    }
+    let (whole, hot_from) = (Rows(rows.0.clone()), HourStart(40 * 24 * HOUR_MS));
+    let read = |rows: &Rows, days_max| {
+        let away = Away(rows, HourStart(3 * 24 * HOUR_MS));
+        roll_up(&away, &Zone::utc(), hot_from, days_max)
+    };
+    while let Ok(writes) = read(&rows, 2) {
+        assert!(!writes.is_empty(), "days that are due were forgotten");
+        rows.write(writes);
+    }
+    let (days, months) = rows.totals();
+    assert_eq!((days.len(), months.len()), (37, 0));
+    assert!(
+        days.iter()
+            .all(|(start, events)| *start >= 3 * 24 && *events == 24)
+    );
+    // What has its pages needs its hours no more.
+    let mut rolled_up = whole;
+    rolled_up.roll_up(&Zone::utc(), 40 * 24, usize::MAX);
+    assert_eq!(read(&rolled_up, 2).unwrap(), []);
+    rows.roll_up(&Zone::utc(), 40 * 24, usize::MAX);
+    assert_eq!(rows.0, rolled_up.0);
+}
