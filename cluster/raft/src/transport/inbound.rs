@@ -121,8 +121,12 @@ impl Inbound {
     ) {
         let run = match self.runs.get(&group) {
             Some(run) if run.session == session => run,
-            // Frames of a session that was replaced are late.
-            Some(run) if run.session > session => return,
+            // Whoever still sends in it has to begin another one, or it would wait for answers for ever.
+            Some(run) if run.session > session => {
+                self.close(session, "a later run took its place".to_owned())
+                    .await;
+                return;
+            }
             _ => {
                 let run = self.start_run(raft, session);
                 self.runs.insert(group, run);

@@ -86,12 +86,14 @@ impl Pipe {
 
     /// Begins a run of appends; `None` while the node cannot be reached.
     pub(super) fn open(&self, group: u32) -> Option<(Session, AnswerReceiver)> {
+        // Asked with the sessions in hand: one that came behind the end of its stream would wait for ever.
+        let mut sessions = self.shared.sessions.lock();
         if !*self.shared.is_up.borrow() {
             return None;
         }
         let id = self.shared.last_session.fetch_add(1, Ordering::Relaxed) + 1;
         let (answers, receiver) = mpsc::unbounded_channel();
-        self.shared.sessions.lock().insert(id, answers);
+        sessions.insert(id, answers);
         let session = Session {
             shared: self.shared.clone(),
             id,
