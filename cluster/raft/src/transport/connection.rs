@@ -21,11 +21,10 @@ use openraft::raft::{
 use openraft::{AnyError, EmptyNode, OptionalSend};
 use ringtail_proto::wire::peer::{self, raft_client::RaftClient};
 use ringtail_proto::{GroupId, NodeId};
-use tokio::task::AbortHandle;
 use tonic::transport::Channel;
 
 use super::links::Links;
-use super::pipe::{Pipe, Session};
+use super::pipe::{AnswerReceiver, Pipe, Session};
 use super::wire::{
     Answer, MESSAGE_BYTES_MAX, from_append, from_log_id, from_vote, to_log_id, to_vote,
 };
@@ -198,7 +197,7 @@ impl Connection {
         };
         let append = from_append(request).map_err(network_error)?;
         let is_backed = (self.is_backed)(self.group);
-        if !session.sender().send_heartbeat(append, is_backed).await {
+        if !session.send_heartbeat(append, is_backed).await {
             return Err(self.unreachable("the stream broke").into());
         }
         let answer = stream::once(async move {
@@ -210,51 +209,72 @@ impl Connection {
     }
 
     /// Appends in order, answered in order, as many ahead as the receiver takes.
-    fn many_appends<'s, S>(&self, pipe: &Pipe, mut input: S) -> Result<AppendResults<'s>, RpcError>
+    fn many_appends<'s, S>(&self, pipe: &Pipe, input: S) -> Result<AppendResults<'s>, RpcError>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
         let opened = pipe.open(self.group.0);
         let (session, answers) = opened.ok_or_else(|| self.unreachable("no stream"))?;
-        let sender = session.sender();
-        let forwarding = tokio::spawn(async move {
-            while let Some(request) = input.next().await {
-                let append = match from_append(request) {
-                    Ok(append) => append,
-                    Err(error) => {
-                        tracing::error!(%error, "an entry cannot be sent");
-                        return;
-                    }
-                };
-                if !sender.send(append).await {
-                    return;
-                }
-            }
-            sender.end().await;
-        });
         let run = Run {
-            _session: session,
-            forwarding: forwarding.abort_handle(),
+            session,
+            answers,
+            input: Some(input),
+            has_sent: false,
         };
-        let results = stream::unfold(Some((answers, run)), |state| async move {
-            let (mut answers, run) = state?;
-            let answer = answer_of(answers.recv().await)?;
+        let results = stream::unfold(Some(run), |run| async move {
+            let mut run = run?;
+            let answer = run.next().await?;
             let is_over = !matches!(answer, Ok(Ok(_)));
-            Some((answer, (!is_over).then_some((answers, run))))
+            Some((answer, (!is_over).then_some(run)))
         });
         Ok(Box::pin(results))
     }
 }
 
-/// A run of appends under way; ends when it is dropped.
-struct Run {
-    _session: Session,
-    forwarding: AbortHandle,
+/// A run of appends under way. All of it ends when it is dropped: what takes from the input must not live on beside the
+/// next run, whose first append it would take.
+struct Run<S> {
+    session: Session,
+    answers: AnswerReceiver,
+    /// None once it has ended.
+    input: Option<S>,
+    has_sent: bool,
 }
 
-impl Drop for Run {
-    fn drop(&mut self) {
-        self.forwarding.abort();
+impl<S> Run<S>
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
+{
+    /// Sends what there is to send until an answer comes; none at an orderly end.
+    async fn next(&mut self) -> Option<Result<StreamAppendResult<TypeConfig>, RpcError>> {
+        loop {
+            let Some(input) = &mut self.input else {
+                return answer_of(self.answers.recv().await);
+            };
+            let request = tokio::select! {
+                // In this order, not in a drawn one, so that simulated runs repeat.
+                biased;
+                answer = self.answers.recv() => return answer_of(answer),
+                request = input.next() => request,
+            };
+            match request.map(from_append) {
+                // That the session is over shows in its answers.
+                Some(Ok(append)) => {
+                    self.has_sent = true;
+                    self.session.send(append).await;
+                }
+                Some(Err(error)) => {
+                    tracing::error!(%error, "an entry cannot be sent");
+                    return Some(Err(network_error(error)));
+                }
+                // Nobody knows of a run without appends, so nobody would answer its end.
+                None if !self.has_sent => return None,
+                None => {
+                    self.session.end().await;
+                    self.input = None;
+                }
+            }
+        }
     }
 }
 
@@ -342,5 +362,37 @@ impl NetTransferLeader<TypeConfig> for Connection {
             Ok(Err(status)) => Err(self.unreachable(status).into()),
             Err(_elapsed) => Err(self.timeout(option.hard_ttl()).into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection() -> Connection {
+        let (links, _opened) = Links::new(Arc::new(|_| None));
+        Network::new(NodeId(1), GroupId(1), links, Arc::new(|_| true)).connection(2, false)
+    }
+
+    #[tokio::test]
+    async fn a_run_without_appends_ends_by_itself() {
+        let pipe = Pipe::to_nowhere();
+        let results = connection().many_appends(&pipe, stream::empty());
+        let next = async { results.expect("it stands").next().await };
+        let next = tokio::time::timeout(Duration::from_secs(10), next).await;
+        assert!(next.expect("nobody is waited for").is_none());
+    }
+
+    #[tokio::test]
+    async fn nothing_takes_from_the_input_of_a_run_that_was_dropped() {
+        let pipe = Pipe::to_nowhere();
+        let (appends, input) = futures::channel::mpsc::unbounded();
+        let results = connection().many_appends(&pipe, input);
+        let mut results = results.expect("it stands");
+        // The run has begun to wait for its first append.
+        assert!(futures::poll!(results.next()).is_pending());
+        assert!(!appends.is_closed());
+        drop(results);
+        assert!(appends.is_closed());
     }
 }

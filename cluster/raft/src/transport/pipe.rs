@@ -79,6 +79,14 @@ impl Pipe {
         }
     }
 
+    /// One that leads nowhere, although it says that it stands.
+    #[cfg(test)]
+    pub(super) fn to_nowhere() -> Self {
+        let pipe = Self::start(NodeId(2), Arc::new(|_| None));
+        pipe.shared.is_up.send_replace(true);
+        pipe
+    }
+
     /// Follows whether the stream stands.
     pub(super) fn watch(&self) -> watch::Receiver<bool> {
         self.shared.is_up.subscribe()
@@ -131,30 +139,6 @@ impl Shared {
 }
 
 impl Session {
-    /// A way to send that may outlive the borrow of the session; it ends with the session.
-    pub(super) fn sender(&self) -> SessionSender {
-        SessionSender {
-            shared: self.shared.clone(),
-            id: self.id,
-            group: self.group,
-        }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.shared.sessions.lock().remove(&self.id);
-    }
-}
-
-/// Sends the appends of a session.
-pub(super) struct SessionSender {
-    shared: Arc<Shared>,
-    id: u64,
-    group: u32,
-}
-
-impl SessionSender {
     /// Waits for room and sends; false when the session is over.
     pub(super) async fn send(&self, append: peer::Append) -> bool {
         let frame = self.frame(Some(append));
@@ -202,6 +186,12 @@ impl SessionSender {
             _room: room,
         };
         self.shared.outgoing.send(outgoing).await.is_ok()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shared.sessions.lock().remove(&self.id);
     }
 }
 
