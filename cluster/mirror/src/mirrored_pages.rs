@@ -10,12 +10,14 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use moka::sync::Cache;
 use ringtail_checkpoint::{Elsewhere, GroupKey, Stub, cassandra::Mirror};
 use ringtail_proto::{GroupId, HourStart, LogIndex, RowReadError, SiteGeneration, SiteId, SiteRow};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 
 /// Pages that are asked for at once.
 const AT_ONCE: usize = 16;
-/// Nobody waits longer for pages that are asked for together.
-const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Nobody waits longer for pages that are asked for together: less than a report may take, so that it says why it failed.
+const WAIT_MAX: Duration = Duration::from_secs(8);
+/// Callers that wait at once. Each holds a thread, of which checkpoints need some, too.
+const WAITING_MAX: usize = 64;
 
 /// Tells in which group a site is.
 pub type GroupOf = Arc<dyn Fn(SiteId) -> GroupId + Send + Sync>;
@@ -25,6 +27,7 @@ pub struct MirroredPages {
     mirror: Mirror,
     group_of: GroupOf,
     runtime: Handle,
+    room: Arc<Semaphore>,
     /// By what stubs say, so that nothing in it is ever out of date.
     cache: Cache<(SiteGeneration, SiteRow, Stub), Bytes>,
 }
@@ -43,6 +46,7 @@ impl MirroredPages {
             mirror,
             group_of,
             runtime,
+            room: Arc::new(Semaphore::new(WAITING_MAX)),
             cache: Cache::builder()
                 .max_capacity(cache_bytes_max)
                 .weigher(weigh)
@@ -56,6 +60,8 @@ impl MirroredPages {
         site: SiteGeneration,
         wanted: Vec<(SiteRow, Stub)>,
     ) -> Result<Vec<Bytes>, String> {
+        let room = Arc::clone(&self.room).try_acquire_owned();
+        let room = room.map_err(|_| format!("{WAITING_MAX} reports wait for it already"))?;
         let (group, mirror) = ((self.group_of)(site.site), self.mirror.clone());
         let (sender, receiver) = mpsc::sync_channel(1);
         self.runtime.spawn(async move {
@@ -63,11 +69,14 @@ impl MirroredPages {
                 .map(|(row, stub)| page(mirror.clone(), group, site, row, stub))
                 .buffered(AT_ONCE)
                 .try_collect();
-            // Nobody waits any more when it has taken too long.
-            let _ = sender.send(pages.await);
+            let late = || format!("no answer within {} s", WAIT_MAX.as_secs());
+            let pages = timeout(WAIT_MAX, pages).await;
+            drop(room);
+            // The caller waits for as long as this runs.
+            let _ = sender.send(pages.unwrap_or_else(|_| Err(late())));
         });
-        let answer = receiver.recv_timeout(WAIT_MAX);
-        answer.map_err(|_| format!("no answer within {} s", WAIT_MAX.as_secs()))?
+        let answer = receiver.recv();
+        answer.map_err(|_| "the node stops".to_owned())?
     }
 }
 
@@ -114,15 +123,22 @@ async fn page(
     row: SiteRow,
     stub: Stub,
 ) -> Result<Bytes, String> {
-    let key = GroupKey::Site(site, row);
-    let reader = mirror.reader();
-    let read = reader.read_row(group, &key, LogIndex(u64::MAX)).await;
-    let found = read.map_err(|error| error.to_string())?;
-    match found.filter(|page| stub.is_of(page)) {
-        Some(page) => Ok(page),
-        // A replica that lags has a stub of the page as it was; it will soon have the page as it is.
-        None => Err("the mirror has another version of them".to_owned()),
+    let (key, reader) = (GroupKey::Site(site, row), mirror.reader());
+    let newest = reader.read_row(group, &key, LogIndex(u64::MAX)).await;
+    let newest = newest.map_err(|error| error.to_string())?;
+    if let Some(page) = newest.filter(|page| stub.is_of(page)) {
+        return Ok(page);
     }
+    // The newest may be of a write under way, or of one that broke off.
+    let pin = reader.pin(group, site).await;
+    let pinned = match pin.map_err(|error| error.to_string())? {
+        Some(pin) => reader.read_pinned(&pin, row).await,
+        None => Ok(None),
+    };
+    let pinned = pinned.map_err(|error| error.to_string())?;
+    // A replica that lags has a stub of the page as it was; it will soon have the page as it is.
+    let fitting = pinned.filter(|page| stub.is_of(page));
+    fitting.ok_or_else(|| "the mirror has another version of them".to_owned())
 }
 
 fn away(pages: &[(SiteRow, Stub)], error: &str) -> RowReadError {
@@ -153,7 +169,32 @@ fn day(hour: HourStart) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ringtail_checkpoint::cassandra::CassandraOptions;
+
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn only_so_many_wait_and_an_error_says_what_for() {
+        let (runtime, options) = (Handle::current(), CassandraOptions::default());
+        let mirror = Mirror::start(options, uuid::Uuid::nil(), &runtime);
+        let group_of: GroupOf = Arc::new(|_| GroupId(1));
+        let pages = Arc::new(MirroredPages::new(mirror, group_of, runtime, 1_000));
+        let read = || {
+            let pages = Arc::clone(&pages);
+            let wanted = [(SiteRow::Page(HourStart(0)), Stub::of(b"page"))];
+            let site = SiteGeneration::first(SiteId(1));
+            let read = tokio::task::spawn_blocking(move || pages.fetch(site, &wanted));
+            async move { read.await.expect("no panic").map_err(|error| error.message) }
+        };
+        let taken = Arc::clone(&pages.room).acquire_many_owned(WAITING_MAX as u32);
+        let taken = taken.await.expect("never closed");
+        let refused = read().await.expect_err("there is no room");
+        assert!(refused.contains("64 reports wait"), "{refused}");
+        drop(taken);
+        let away = read().await.expect_err("there is no server");
+        assert!(!away.contains("reports wait"), "{away}");
+        assert_eq!(pages.room.available_permits(), WAITING_MAX);
+    }
 
     #[test]
     fn an_error_names_the_days() {
