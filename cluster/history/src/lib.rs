@@ -14,13 +14,22 @@
 
 mod archivist;
 mod builder;
+mod cleaning;
+mod copying;
 mod error;
+mod feed;
+mod merging;
 mod objects;
 mod options;
+mod room;
 mod seal;
+mod sealing;
+mod work;
 
 pub use archivist::{ArchiveRound, Archivist};
 pub use builder::Builder;
 pub use error::HistoryError;
+pub use feed::{EventFeed, EventPosition, Fed, FedSlice};
 pub use objects::{ObjectPeers, ObjectsService, PeerObjects};
 pub use options::HistoryOptions;
+pub use room::Room;

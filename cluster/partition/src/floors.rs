@@ -32,6 +32,7 @@ impl<M: SiteMachine> Partition<M> {
     /// one begins: the rows below the floor are on disk before the floor is written.
     pub(crate) async fn store_floor(&self) -> Result<Option<LogPosition>, PartitionError> {
         let _turn = self.floor_turn.lock().await;
+        self.forget_recent_verdicts();
         // Before the history is read: the floor covers no entry that the batch does not hold.
         let floor = self.next_floor();
         let (mut batch, history_index) = {

@@ -14,6 +14,7 @@
 //! - An entry that one site cannot apply is skipped for that site, alike on every replica; nothing else is lost.
 
 mod apply;
+mod archive_objects;
 mod capped;
 mod clock;
 mod duties;
@@ -31,6 +32,7 @@ mod group_history;
 mod history;
 mod lazy_rows;
 mod log_source;
+mod logged;
 mod machine;
 mod manifest;
 mod memberships;
@@ -43,6 +45,7 @@ mod partitions;
 mod places;
 mod positions;
 mod progress;
+mod recent_verdicts;
 mod replica;
 mod roll_ups;
 mod site_actor;
@@ -59,12 +62,14 @@ mod status;
 mod tests;
 mod unsealed;
 
+pub use archive_objects::{ArchiveManifest, SealedEntries};
 pub use clock::{Clock, SystemClock};
 pub use duties::DutyReport;
 pub use error::{PartitionError, SiteError};
 pub use generation_build::{GenerationBuild, Unbuilt};
-pub use history::{ArchiveState, Unsealed, UnsealedEntry};
+pub use history::{ArchiveState, SealLimits, Unsealed, UnsealedEntry};
 pub use log_source::{FloorSink, LogSource, SharedLog};
+pub use logged::{Logged, LoggedEntry};
 pub use machine::{ApplyAt, SiteChange, SiteCondition, SiteMachine, SiteMachineError};
 pub use notes::{Note, SliceVerdicts};
 pub use options::PartitionOptions;

@@ -1,6 +1,6 @@
 //! What the group's archive holds: part of the replicated state, changed by entries alone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message as _;
@@ -27,7 +27,8 @@ const OBJECT: &[u8] = b"archive/";
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Manifest {
     sealed: Option<FloorRow>,
-    objects: BTreeMap<Bytes, ArchiveObject>,
+    /// Shared with readers: a change copies it only while one of them looks at it.
+    objects: Arc<BTreeMap<Bytes, ArchiveObject>>,
 }
 
 impl Manifest {
@@ -37,11 +38,13 @@ impl Manifest {
         if let Some(sealed) = rows.get(&SEALED)? {
             manifest.sealed = Some(FloorRow::decode(group, sealed)?);
         }
+        let mut objects = BTreeMap::new();
         each_row(rows, OBJECT, &mut |key, value| {
             let object = read_object(&key, &value)?;
-            manifest.objects.insert(object.path.clone(), object);
+            objects.insert(object.path.clone(), object);
             Ok(())
         })?;
+        manifest.objects = Arc::new(objects);
         Ok(manifest)
     }
 
@@ -51,8 +54,8 @@ impl Manifest {
     }
 
     /// All objects, by path.
-    pub(crate) fn objects(&self) -> impl Iterator<Item = &ArchiveObject> {
-        self.objects.values()
+    pub(crate) const fn objects(&self) -> &Arc<BTreeMap<Bytes, ArchiveObject>> {
+        &self.objects
     }
 
     /// Applies a change that was proposed in a term; tells which rows change, nothing when it is void.
@@ -61,12 +64,13 @@ impl Manifest {
             return None;
         }
         let mut rows = Vec::new();
+        let objects = Arc::make_mut(&mut self.objects);
         for path in &change.removed {
-            self.objects.remove(path);
+            objects.remove(path);
             rows.push((object_key(path), None));
         }
         for object in &change.added {
-            self.objects.insert(object.path.clone(), object.clone());
+            objects.insert(object.path.clone(), object.clone());
             rows.push((object_key(&object.path), Some(object_row(object))));
         }
         if let Some(seal) = &change.seal {

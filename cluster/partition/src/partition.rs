@@ -15,8 +15,8 @@ use tokio::sync::{RwLock as Gate, RwLockReadGuard as Entrance};
 use crate::{
     Clock, LogSource, PartitionError, PartitionOptions, SiteError, SiteMachine, Spawner,
     capped::CappedSince, floor_row::FloorRow, generation_build::complete_generations,
-    group_history::GroupHistory, node_state::NodeState, progress::Progress, roll_ups::RollUps,
-    sites::Sites,
+    group_history::GroupHistory, node_state::NodeState, progress::Progress,
+    recent_verdicts::RecentVerdicts, roll_ups::RollUps, sites::Sites,
 };
 
 /// What one partition's actors, machine and duties share.
@@ -40,6 +40,7 @@ pub(crate) struct Partition<M: SiteMachine> {
     rows: RwLock<Arc<dyn GroupStore>>,
     revisions: AtomicU64,
     pub(crate) progress: Mutex<Progress>,
+    pub(crate) recent_verdicts: Mutex<RecentVerdicts>,
     /// Bytes of the snapshot that is being received.
     received_bytes: Mutex<Weak<AtomicU64>>,
 }
@@ -97,6 +98,7 @@ impl<M: SiteMachine> Partition<M> {
             rows: RwLock::new(rows),
             revisions: AtomicU64::new(0),
             progress: Mutex::new(progress),
+            recent_verdicts: Mutex::default(),
             received_bytes: Mutex::default(),
         }))
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use bytes::Bytes;
-use ringtail_proto::{LogIndex, SiteGeneration, UnixMillis};
+use ringtail_proto::{LogIndex, SiteGeneration, UnixMillis, stored::ArchiveChange};
 use ringtail_raft::{Committed, LogPosition};
 
 use crate::{
@@ -36,8 +36,8 @@ pub(crate) struct Progress {
     pub(crate) feeds: Feeds,
     /// Generations that have ended and have no rows here.
     pub(crate) removed: BTreeSet<SiteGeneration>,
-    /// Objects of the archive that are in reach of this node.
-    pub(crate) held: BTreeSet<Bytes>,
+    /// Objects of the archive that are not known to be in reach of this node.
+    pub(crate) unheld: BTreeSet<Bytes>,
     /// What the archive still needs.
     pub(crate) unsealed: Unsealed,
     /// Set when apply failed: nothing is applied after it.
@@ -54,6 +54,7 @@ impl Progress {
         complete: BTreeSet<SiteGeneration>,
     ) -> Self {
         let mut progress = Self {
+            unheld: history.manifest.objects().keys().cloned().collect(),
             feeds: Feeds::new(&history.generations, &complete),
             complete,
             history,
@@ -106,11 +107,20 @@ impl Progress {
         unbuilt.map(|(site, fed)| (site, fed.begun))
     }
 
+    /// What the archive got has to be looked for, what it gave up is not missed.
+    fn follow_objects(&mut self, change: &ArchiveChange) {
+        for path in &change.removed {
+            self.unheld.remove(path);
+        }
+        let added = change.added.iter().map(|object| object.path.clone());
+        self.unheld.extend(added);
+    }
+
     /// The first entry behind the floor of which only an object out of reach tells.
     pub(crate) fn first_unheld_above(&self, floor: LogIndex) -> Option<LogIndex> {
         let objects = self.history.manifest.objects();
-        let unheld = objects
-            .filter(|object| object.last_index > floor.0 && !self.held.contains(&object.path));
+        let unheld = self.unheld.iter().filter_map(|path| objects.get(path));
+        let unheld = unheld.filter(|object| object.last_index > floor.0);
         let first = unheld.map(|object| object.first_index).min()?;
         Some(LogIndex(first.max(floor.0 + 1)))
     }
@@ -179,6 +189,9 @@ impl<M: SiteMachine> Partition<M> {
         if holds && matches!(step.history, Some(HistoryCommand::Generation(_))) {
             let feeds = Feeds::new(&progress.history.generations, &progress.complete);
             progress.feeds = feeds;
+        }
+        if let Some(HistoryCommand::Archive(change)) = step.history.as_ref().filter(|_| holds) {
+            progress.follow_objects(change);
         }
         if let Some(sealed) = progress.history.manifest.sealed().filter(|_| holds) {
             let index = sealed.position.index;

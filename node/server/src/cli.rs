@@ -12,6 +12,7 @@ mod query;
 mod ring;
 mod site;
 mod status;
+mod subscribe;
 mod token;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -67,6 +68,8 @@ enum Command {
     Replicas(Remote<ring::Replicas>),
     /// List, verify and seal objects of the archive.
     Archive(Remote<archive::Arguments>),
+    /// Follow events as they are counted; prints lines of JSON.
+    Subscribe(Remote<subscribe::Arguments>),
     /// Tell who changed what, when and why.
     Audit(Remote<audit::Arguments>),
 }
@@ -168,6 +171,7 @@ impl Command {
             Self::Rebalance(command) => command.run(ring::rebalance),
             Self::Replicas(command) => command.run(ring::replicas),
             Self::Archive(command) => command.run(archive::run),
+            Self::Subscribe(command) => command.run(subscribe::run),
             Self::Audit(command) => command.run(audit::run),
         }
     }

@@ -10,6 +10,7 @@ mod query;
 mod ring;
 mod sites;
 mod status;
+mod subscribe;
 
 use std::sync::Arc;
 
@@ -50,6 +51,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     status::configure(config);
     ring::configure(config);
     archive::configure(config);
+    subscribe::configure(config);
     assets::configure(config);
 }
 

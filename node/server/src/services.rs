@@ -10,6 +10,7 @@ mod realtime;
 mod reports;
 mod ring;
 mod status;
+mod subscriptions;
 
 pub(crate) use access::{Access, Caller};
 pub(crate) use admin::{Admin, NewGoal, NewKey, SiteChange};
@@ -21,3 +22,4 @@ pub(crate) use realtime::Realtime;
 pub(crate) use reports::{Question, Reports, Terms};
 pub(crate) use ring::{NewJoinToken, Ring, RingChange};
 pub(crate) use status::Status;
+pub(crate) use subscriptions::{Beginning, FeedsService, Subscription, Subscriptions};

@@ -54,7 +54,11 @@ impl MergePlan {
     /// An object of more than half of what a merged one may have is left alone, so that no row is written again and
     /// again.
     #[must_use]
-    pub fn new(objects: &[ArchiveObject], today: Date, options: MergeOptions) -> Self {
+    pub fn new<'a>(
+        objects: impl IntoIterator<Item = &'a ArchiveObject>,
+        today: Date,
+        options: MergeOptions,
+    ) -> Self {
         let mut days: BTreeMap<(Table, GroupId, Date), Vec<&ArchiveObject>> = BTreeMap::new();
         for object in objects {
             // What is not named as we name objects is left alone.

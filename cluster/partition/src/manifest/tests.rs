@@ -39,7 +39,7 @@ fn replace(removed: &[&'static str], added: &[&'static str]) -> ArchiveChange {
 }
 
 fn paths(manifest: &Manifest) -> Vec<&[u8]> {
-    manifest.objects().map(|object| &object.path[..]).collect()
+    manifest.objects().keys().map(|path| &path[..]).collect()
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The command line's HTTP client.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -69,6 +72,35 @@ impl Client {
     pub(super) async fn post_bytes(&self, path: &str, body: Vec<u8>) -> Result<Value, ExitError> {
         let body = (body, "application/octet-stream");
         self.send(Method::POST, path, Some(body)).await
+    }
+
+    /// Writes to stdout what comes, as it comes.
+    pub(super) async fn stream(&self, path: &str) -> Result<(), ExitError> {
+        let mut request = self.http.get(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let sent = request.send().await;
+        let mut response = sent.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        if !status.is_success() {
+            let bytes = response.bytes().await;
+            let bytes = bytes.map_err(|error| self.unreachable(&error))?;
+            return Err(refusal(status, &bytes));
+        }
+        let mut out = std::io::stdout().lock();
+        while let Some(piece) = response
+            .chunk()
+            .await
+            .map_err(|error| self.unreachable(&error))?
+        {
+            let written = out.write_all(&piece).and_then(|()| out.flush());
+            // Whoever reads has gone.
+            if written.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     async fn send(

@@ -13,7 +13,10 @@ use crate::{
     health::Health,
     reading::{LocalReplicas, PeerReplicas, QueriesService},
     ring::{self, Admission, LookService, Members, PeerServer, RingService, Surveyor, Vitals},
-    services::{Access, Admin, Archive, Imports, Lookup, Realtime, Reports, Ring, Status},
+    services::{
+        Access, Admin, Archive, FeedsService, Imports, Lookup, Realtime, Reports, Ring, Status,
+        Subscriptions,
+    },
     settings_pusher::SettingsPusher,
 };
 
@@ -27,6 +30,7 @@ pub(crate) struct Services {
     pub(crate) lookup: Lookup,
     pub(crate) ring: Ring,
     pub(crate) archive: Archive,
+    pub(crate) subscriptions: Subscriptions,
     pub(crate) status: Status,
 }
 
@@ -85,6 +89,7 @@ impl Services {
                 partitions: Arc::clone(&groups.partitions),
                 past: helpers.past.clone(),
             },
+            subscriptions: subscriptions(ground, groups, &access, helpers),
             status: status(ground, groups, access, helpers),
         }
     }
@@ -111,12 +116,16 @@ impl Services {
             lookup: self.lookup.clone(),
             imports: self.imports.clone(),
         };
+        let feeds = FeedsService {
+            subscriptions: self.subscriptions.clone(),
+        };
         let mut routes = Routes::new(members.only(ground.raft.service()))
             .add_service(admission)
             .add_service(members.only(ring))
             .add_service(members.only(look(ground, groups, helpers).server()))
             .add_service(members.only(events))
-            .add_service(members.only(queries.server()));
+            .add_service(members.only(queries.server()))
+            .add_service(members.only(feeds.server()));
         if let Some(objects) = helpers.past.objects() {
             routes = routes.add_service(members.only(objects.server()));
         }
@@ -147,6 +156,24 @@ fn ring(ground: &Ground, groups: &Groups, access: &Access, helpers: &Helpers<'_>
         },
         vitals: Arc::clone(helpers.vitals),
         fingerprint: ring::fingerprint(&ground.credentials).into(),
+    }
+}
+
+fn subscriptions(
+    ground: &Ground,
+    groups: &Groups,
+    access: &Access,
+    helpers: &Helpers<'_>,
+) -> Subscriptions {
+    Subscriptions {
+        access: access.clone(),
+        health: Arc::clone(helpers.health),
+        node: ground.identity.node,
+        partitions: Arc::clone(&groups.partitions),
+        past: helpers.past.clone(),
+        directory: ground.metadata.directory(),
+        peers: ground.peers.clone(),
+        open: Arc::default(),
     }
 }
 

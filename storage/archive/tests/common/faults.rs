@@ -48,6 +48,8 @@ pub struct FaultStore {
     unlisted: Arc<Mutex<Vec<Path>>>,
     lists_lag: Arc<AtomicU64>,
     writes: Arc<AtomicU64>,
+    /// Writes wait as long as somebody else holds it.
+    gate: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// Every operation from now on.
@@ -61,6 +63,7 @@ impl FaultStore {
             unlisted: Arc::default(),
             lists_lag: Arc::default(),
             writes: Arc::default(),
+            gate: Arc::default(),
         }
     }
 
@@ -81,6 +84,11 @@ impl FaultStore {
     /// Attempts to write.
     pub fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
+    }
+
+    /// Writes that begin from now on wait until what this returns is dropped; they are counted before.
+    pub async fn hold_writes(&self) -> tokio::sync::OwnedRwLockWriteGuard<()> {
+        self.gate.clone().write_owned().await
     }
 
     fn meets(&self, fault: Fault) -> bool {
@@ -141,6 +149,7 @@ impl ObjectStore for FaultStore {
         options: PutOptions,
     ) -> Result<PutResult> {
         self.writes.fetch_add(1, Ordering::Relaxed);
+        drop(self.gate.read().await);
         self.before().await?;
         if self.meets(Fault::Full) {
             return Err(failure(io::Error::from(io::ErrorKind::StorageFull).into()));
