@@ -7,6 +7,7 @@ mod dashboard_query;
 mod echo;
 mod figure;
 mod grpc_stream;
+mod history;
 mod hot_hour;
 mod http_beacon;
 mod idle;
@@ -54,7 +55,7 @@ macro_rules! measurement {
 }
 
 /// All measurements, in the order in which they run.
-pub const MEASUREMENTS: [Measurement; 22] = [
+pub const MEASUREMENTS: [Measurement; 23] = [
     measurement!(idle, true),
     measurement!(http_beacon, true),
     measurement!(grpc_stream, true),
@@ -66,6 +67,7 @@ pub const MEASUREMENTS: [Measurement; 22] = [
     measurement!(dashboard_query, true),
     measurement!(hot_hour, true),
     measurement!(many_sites, true),
+    measurement!(history, true),
     measurement!(ring_idle, true),
     measurement!(ring_stream, true),
     measurement!(ring_ack, true),

@@ -8,13 +8,11 @@ fn main() {
     let crate_dir = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
     let crate_dir = Path::new(&crate_dir);
     let is_built = crate_dir.join("dist/index.html").is_file();
-    let folder = crate_dir.join(if is_built { "dist" } else { "fallback" });
+    // Relative to the crate: build results may be shared by clones in several places.
+    let folder = if is_built { "dist" } else { "fallback" };
 
     println!("cargo::rerun-if-changed=build.rs");
-    println!(
-        "cargo::rustc-env=RINGTAIL_DASHBOARD_FILES={}",
-        folder.display()
-    );
+    println!("cargo::rustc-env=RINGTAIL_DASHBOARD_FILES={folder}");
     println!("cargo::rustc-env=RINGTAIL_DASHBOARD_IS_BUILT={is_built}");
     // Naming a missing `dist` here would rebuild this crate at every call of cargo, so until it exists
     // the crate's own folder is watched: it changes at the moment when `dist` appears.

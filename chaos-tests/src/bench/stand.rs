@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -32,6 +33,11 @@ pub(super) struct Stand {
 impl Stand {
     /// Starts a node with fresh data in the current folder's file system, where a server's data would lie.
     pub(super) async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, configured by more variables of the environment.
+    pub(super) async fn start_with(environment: &[(&str, &str)]) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir_in(".")?;
         let mut options = NodeOptions::new(folder.path().join("data"))?;
         for name in [
@@ -41,6 +47,10 @@ impl Stand {
             options
                 .environment
                 .push((format!("RINGTAIL_{name}"), u32::MAX.to_string()));
+        }
+        for (name, value) in environment {
+            let variable = ((*name).to_owned(), (*value).to_owned());
+            options.environment.push(variable);
         }
         let node = Node::start(options).await?;
         Ok(Self {
@@ -74,6 +84,27 @@ impl Stand {
             .buffer_unordered(ADDING_MAX)
             .try_collect()
             .await
+    }
+
+    /// A request of the administrator that succeeds; null is no body.
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Value,
+    ) -> anyhow::Result<Value> {
+        let mut request = self
+            .http
+            .request(method, format!("http://{}{path}", self.node.http))
+            .bearer_auth(&self.token);
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        ensure!(status.is_success(), "{path}: {status} {text}");
+        Ok(serde_json::from_str(&text)?)
     }
 
     /// One number of a site, over today and the days around it.

@@ -175,6 +175,16 @@ impl Ring {
                 "RINGTAIL_DISK_RESERVE_BYTES".to_owned(),
                 RESERVE_BYTES.to_string(),
             ),
+            // Logs wait for seals, and seals come often, so that faults meet them.
+            ("RINGTAIL_ARCHIVE".to_owned(), "own".to_owned()),
+            (
+                "RINGTAIL_ARCHIVE_SEAL_SECONDS_MAX".to_owned(),
+                "2".to_owned(),
+            ),
+            (
+                "RINGTAIL_CHECKPOINT_DIRTY_SECONDS_MAX".to_owned(),
+                "2".to_owned(),
+            ),
         ];
         if let Some(advertised) = self.network.advertised(slot) {
             environment.push(("RINGTAIL_PEER_ADVERTISED".to_owned(), advertised));

@@ -9,7 +9,7 @@ use std::{
 
 use ringtail_metadata::METADATA_GROUP;
 use ringtail_partition::SiteHashes;
-use ringtail_proto::{GroupId, NodeId, SiteGeneration, SiteId};
+use ringtail_proto::{GroupId, NodeId, SiteId};
 use ringtail_router::Durability;
 use tokio::time::{Instant, sleep};
 
@@ -174,13 +174,11 @@ impl Checks {
             ));
             match &expected {
                 None => expected = Some((*host, hashes)),
-                Some((other, expected)) if *expected != hashes => {
-                    let differ: Vec<&SiteGeneration> = hashes
-                        .sites
-                        .iter()
-                        .filter(|(site, hash)| expected.sites.get(site) != Some(hash))
-                        .map(|(site, _)| site)
-                        .collect();
+                Some((other, expected))
+                    if expected.index != hashes.index
+                        || !expected.differing(&hashes).is_empty() =>
+                {
+                    let differ = expected.differing(&hashes);
                     self.ring.violated(format!(
                         "states of group {group} differ: host {other} at index {}, host {host} at index {}, sites {differ:?}",
                         expected.index, hashes.index

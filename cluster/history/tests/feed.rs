@@ -93,7 +93,9 @@ async fn archived(node: &RingNode, site: Option<u64>) -> Vec<Seen> {
     let mut replay = Replay::events_only(node.archive.clone(), &objects, selection).unwrap();
     let mut all = Vec::new();
     while let Some(item) = replay.next().await.unwrap() {
-        let ReplayItem::Events(slice) = item else { unreachable!() };
+        let ReplayItem::Events(slice) = item else {
+            unreachable!()
+        };
         let site = slice.events().unwrap();
         for (event, offset) in site.events.iter().zip(&slice.offsets) {
             let at = (slice.entry.index.0, slice.slice, *offset);
@@ -104,7 +106,8 @@ async fn archived(node: &RingNode, site: Option<u64>) -> Vec<Seen> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscriber_that_comes_back_at_any_event_sees_each_once_while_objects_are_merged_and_the_log_goes() {
+async fn a_subscriber_that_comes_back_at_any_event_sees_each_once_while_objects_are_merged_and_the_log_goes()
+ {
     let ring = Ring::new(tidy());
     let node = ring.found().await;
     let mut random = Random::new();
@@ -119,13 +122,24 @@ async fn a_subscriber_that_comes_back_at_any_event_sees_each_once_while_objects_
             _ => {}
         }
         let most = random.below(60);
-        take(&node, None, &mut whole.0, &mut whole.1, most).await.unwrap();
-        take(&node, Some(site), &mut one.0, &mut one.1, random.below(4)).await.unwrap();
+        take(&node, None, &mut whole.0, &mut whole.1, most)
+            .await
+            .unwrap();
+        take(&node, Some(site), &mut one.0, &mut one.1, random.below(4))
+            .await
+            .unwrap();
     }
     node.seal().await;
     for (site, (position, seen)) in [(None, &mut whole), (Some(site), &mut one)] {
         let expected = archived(&node, site).await;
-        assert_eq!(expected.len(), if site.is_some() { 28 } else { 28 * node.sites().len() });
+        assert_eq!(
+            expected.len(),
+            if site.is_some() {
+                28
+            } else {
+                28 * node.sites().len()
+            }
+        );
         until("it has caught up", async || {
             take(&node, site, position, seen, 1_000).await.unwrap();
             seen.len() >= expected.len()
@@ -171,7 +185,9 @@ async fn a_subscriber_goes_from_node_to_node_over_a_change_of_leaders() {
     let expected = archived(&nodes[leader], None).await;
     assert_eq!(expected.len(), 24 * nodes[0].sites().len());
     until("it has caught up", async || {
-        take(&nodes[leader], None, &mut position, &mut seen, 1_000).await.unwrap();
+        take(&nodes[leader], None, &mut position, &mut seen, 1_000)
+            .await
+            .unwrap();
         seen.len() >= expected.len()
     })
     .await;

@@ -223,6 +223,44 @@ pub enum Command {
         /// Its voters.
         voters: Vec<NodeId>,
     },
+    /// Derives another generation of a site from its past.
+    Reprocess {
+        /// The site.
+        site: SiteId,
+        /// The rules, as the partition's log carries them.
+        rules: Vec<u8>,
+        /// What the rules are called, for people.
+        label: String,
+    },
+    /// Halts the building of a site's next generation or lets it go on.
+    PauseReprocess {
+        /// The site.
+        site: SiteId,
+        /// True halts it.
+        is_paused: bool,
+    },
+    /// Gives up a site's next generation.
+    CancelReprocess {
+        /// The site.
+        site: SiteId,
+    },
+    /// Makes queries read a site's next generation.
+    SwitchGeneration {
+        /// The site.
+        site: SiteId,
+        /// The next generation's number.
+        generation: u32,
+    },
+    /// Makes queries read a site's former generation again; the present one becomes the former.
+    UndoSwitch {
+        /// The site.
+        site: SiteId,
+    },
+    /// Gives up a site's former generation.
+    AcceptGeneration {
+        /// The site.
+        site: SiteId,
+    },
 }
 
 impl Command {
@@ -241,6 +279,12 @@ impl Command {
     pub const fn feature_level(&self) -> u32 {
         match self {
             Self::SetReplicationFactor { .. } => 1,
+            Self::Reprocess { .. }
+            | Self::PauseReprocess { .. }
+            | Self::CancelReprocess { .. }
+            | Self::SwitchGeneration { .. }
+            | Self::UndoSwitch { .. }
+            | Self::AcceptGeneration { .. } => 2,
             _ => 0,
         }
     }
@@ -262,6 +306,7 @@ impl Command {
             | Self::SetNodeState { .. }
             | Self::SetReplicationFactor { .. }
             | Self::RaiseFeatureGate { .. }
+            | Self::PauseReprocess { .. }
             | Self::SettleGroup { .. } => true,
             Self::AddSite { .. }
             | Self::RenameSite { .. }
@@ -271,6 +316,11 @@ impl Command {
             | Self::AddKey { .. }
             | Self::CreateJoinToken { .. }
             | Self::RevokeJoinToken { .. }
+            | Self::Reprocess { .. }
+            | Self::CancelReprocess { .. }
+            | Self::SwitchGeneration { .. }
+            | Self::UndoSwitch { .. }
+            | Self::AcceptGeneration { .. }
             | Self::MoveGroup { .. } => false,
         }
     }
@@ -390,6 +440,32 @@ impl fmt::Display for Command {
             Self::SettleGroup { group, voters, .. } => {
                 write!(formatter, "group {group} is at nodes {}", list(voters))
             }
+            Self::Reprocess { site, label, .. } => {
+                write!(formatter, "reprocess site {site} under {label:?}")
+            }
+            Self::PauseReprocess {
+                site,
+                is_paused: true,
+            } => write!(formatter, "pause the reprocessing of site {site}"),
+            Self::PauseReprocess {
+                site,
+                is_paused: false,
+            } => write!(formatter, "resume the reprocessing of site {site}"),
+            Self::CancelReprocess { site } => {
+                write!(formatter, "cancel the reprocessing of site {site}")
+            }
+            Self::SwitchGeneration { site, generation } => {
+                write!(formatter, "switch site {site} to generation {generation}")
+            }
+            Self::UndoSwitch { site } => {
+                write!(
+                    formatter,
+                    "switch site {site} back to its former generation"
+                )
+            }
+            Self::AcceptGeneration { site } => {
+                write!(formatter, "give up the former generation of site {site}")
+            }
         }
     }
 }
@@ -414,6 +490,8 @@ pub enum Outcome {
     JoinToken(JoinTokenId),
     /// A node joined, or had joined with the same attempt.
     Node(NodeId),
+    /// A generation of a site was begun.
+    Generation(u32),
 }
 
 impl Outcome {

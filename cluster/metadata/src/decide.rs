@@ -7,7 +7,7 @@ use ringtail_proto::{GroupId, NodeId, SiteId, UnixMillis};
 use crate::{
     Cluster, ClusterId, Command, Description, Directory, Domain, Goal, GoalCondition, GoalId,
     GroupPlacement, JoinToken, JoinTokenId, Key, KeyId, Limits, MetadataError, Node, Outcome, Site,
-    SiteOptions, decide_ring::Joiner, ring_state::RingState, rows::Head,
+    SiteOptions, SitePast, decide_ring::Joiner, ring_state::RingState, rows::Head,
 };
 use ringtail_ring::SlotTable;
 
@@ -24,6 +24,7 @@ pub(crate) enum Change {
     Token(Arc<JoinToken>),
     ForgetToken(JoinTokenId),
     Placement(GroupId, Arc<GroupPlacement>),
+    Past(Arc<SitePast>),
 }
 
 /// What a command brings about.
@@ -177,6 +178,20 @@ pub(crate) fn decide(
             revision,
             voters,
         } => rules.settle_group(group, revision, &voters),
+        Command::Reprocess {
+            site,
+            rules: bytes,
+            label,
+        } => rules.reprocess(site, bytes, label),
+        Command::PauseReprocess { site, is_paused } => {
+            rules.change_past(site, |past| past.pause(is_paused))
+        }
+        Command::CancelReprocess { site } => rules.change_past(site, SitePast::cancel),
+        Command::SwitchGeneration { site, generation } => {
+            rules.change_past(site, |past| past.switch(generation))
+        }
+        Command::UndoSwitch { site } => rules.change_past(site, SitePast::undo),
+        Command::AcceptGeneration { site } => rules.change_past(site, SitePast::accept),
     }
 }
 
@@ -394,6 +409,39 @@ impl Rules<'_> {
             outcome: Outcome::Done,
             changes,
         })
+    }
+
+    fn reprocess(
+        &self,
+        site: SiteId,
+        rules: Vec<u8>,
+        label: String,
+    ) -> Result<Decision, MetadataError> {
+        let mut past = self.past(site)?;
+        let generation = past.begin(rules, label, self.at)?;
+        Decision::change(
+            Outcome::Generation(generation),
+            Change::Past(Arc::new(past)),
+        )
+    }
+
+    fn change_past(
+        &self,
+        site: SiteId,
+        change: impl FnOnce(&mut SitePast) -> Result<(), MetadataError>,
+    ) -> Result<Decision, MetadataError> {
+        let mut past = self.past(site)?;
+        change(&mut past)?;
+        Decision::change(Outcome::Site(site), Change::Past(Arc::new(past)))
+    }
+
+    fn past(&self, site: SiteId) -> Result<SitePast, MetadataError> {
+        let created = self.site(site)?.created;
+        let past = self.directory.past(site);
+        Ok(past.map_or_else(
+            || SitePast::birth(site, created),
+            |past| SitePast::clone(&past),
+        ))
     }
 
     pub(crate) fn cluster(&self) -> Result<Arc<Cluster>, MetadataError> {

@@ -10,12 +10,12 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use parking_lot::Mutex;
-use ringtail_proto::{GroupId, NodeId, SiteId, UnixMillis};
+use ringtail_proto::{GroupId, NodeId, SiteGeneration, SiteId, UnixMillis};
 use ringtail_ring::SlotTable;
 
 use crate::{
     Cluster, Domain, GroupPlacement, JoinToken, JoinTokenId, Key, KeyId, KeyRefusal,
-    METADATA_GROUP, MetadataError, Node, Secret, SecretHash, Site,
+    METADATA_GROUP, MetadataError, Node, Secret, SecretHash, Site, SitePast,
     placement_map::{PlacementMap, placement_of},
     ring_state::RingState,
     settings::{SettingsPush, settings_of},
@@ -51,6 +51,7 @@ struct Tables {
     cluster: ArcSwapOption<Cluster>,
     slots: ArcSwap<SlotTable>,
     awaiting_settings: Mutex<BTreeSet<SiteId>>,
+    pasts: Sharded<SiteId, Arc<SitePast>>,
     /// Kept beside the maps: counting locks every shard.
     site_count: AtomicUsize,
     key_count: AtomicUsize,
@@ -81,6 +82,7 @@ impl Tables {
                 SlotTable::even(1).expect("a ring of one partition is possible"),
             ),
             awaiting_settings: Mutex::default(),
+            pasts: Sharded::new(),
             site_count: AtomicUsize::new(0),
             key_count: AtomicUsize::new(0),
         }
@@ -352,6 +354,31 @@ impl Directory {
     #[must_use]
     pub fn awaiting_settings_count(&self) -> usize {
         self.tables().awaiting_settings.lock().len()
+    }
+
+    /// The generations of a site, if it was ever reprocessed.
+    #[must_use]
+    pub fn past(&self, site: SiteId) -> Option<Arc<SitePast>> {
+        self.tables().pasts.get(&site)
+    }
+
+    /// The generations of all sites that were reprocessed, by site.
+    #[must_use]
+    pub fn pasts(&self) -> Vec<Arc<SitePast>> {
+        let mut pasts = self.tables().pasts.values();
+        pasts.sort_unstable_by_key(|past| past.site);
+        pasts
+    }
+
+    /// The generation of a site that queries read.
+    #[must_use]
+    pub fn serving(&self, site: SiteId) -> SiteGeneration {
+        let past = self.past(site);
+        past.map_or_else(|| SiteGeneration::first(site), |past| past.serving())
+    }
+
+    pub(crate) fn put_past(&self, past: Arc<SitePast>) {
+        self.tables().pasts.insert(past.site, past);
     }
 
     pub(crate) fn put_site(&self, site: Arc<Site>) {

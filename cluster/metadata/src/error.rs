@@ -308,6 +308,36 @@ pub enum MetadataError {
         /// What was said.
         address: String,
     },
+    /// The site has a next generation already.
+    #[error(
+        "site {site} is being reprocessed into generation {generation} already; switch to it or cancel it first"
+    )]
+    AlreadyReprocessed {
+        /// The site.
+        site: SiteId,
+        /// Its next generation.
+        generation: u32,
+    },
+    /// The site has no next generation.
+    #[error("site {site} is not being reprocessed")]
+    NotReprocessed {
+        /// The site.
+        site: SiteId,
+    },
+    /// The site's next generation is another one, or there is none.
+    #[error("generation {generation} is not the next one of site {site}")]
+    UnknownGeneration {
+        /// The site.
+        site: SiteId,
+        /// The number that was given.
+        generation: u32,
+    },
+    /// There is nothing to go back to.
+    #[error("site {site} has no former generation")]
+    NoFormerGeneration {
+        /// The site.
+        site: SiteId,
+    },
 }
 
 impl MetadataError {
@@ -332,6 +362,10 @@ impl MetadataError {
             | Self::NodeNotActive { .. }
             | Self::MoveOutdated { .. }
             | Self::FeatureNotReady { .. }
+            | Self::AlreadyReprocessed { .. }
+            | Self::NotReprocessed { .. }
+            | Self::UnknownGeneration { .. }
+            | Self::NoFormerGeneration { .. }
             | Self::AddressUnreachable { .. } => ErrorKind::Conflict,
             Self::UnknownJoinToken { .. }
             | Self::JoinTokenExpired { .. }

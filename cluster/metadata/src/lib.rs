@@ -38,6 +38,7 @@ mod rows;
 mod settings;
 mod sharded;
 mod site;
+mod site_past;
 mod snapshot;
 mod validate;
 mod versioned;
@@ -64,6 +65,9 @@ pub use ring_link::RingLink;
 pub use ringtail_raft::Channels;
 pub use settings::{SettingsPush, settings_of};
 pub use site::{Goal, GoalCondition, GoalId, OptionsChange, Site, SiteOptions};
+pub use site_past::{
+    GenerationRecord, NextGeneration, REPROCESS_LABEL_BYTES_MAX, RULES_BYTES_MAX, SitePast,
+};
 pub use validate::{
     ADDRESS_BYTES_MAX, ALLOWED_ORIGINS_MAX, ALLOWED_QUERY_PARAMETERS_MAX, CONDITION_BYTES_MAX,
     GROUPS_MAX, HOUSEKEEPING_ROWS_MAX, NAME_BYTES_MAX, PROPERTY_KEYS_MAX, REASON_BYTES_MAX,

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     AuditRecord, Cluster, Directory, Entry, GroupPlacement, JoinToken, Key, METADATA_GROUP,
-    MetadataError, Outcome, Site,
+    MetadataError, Outcome, Site, SitePast,
     decide::{Change, decide},
     ring_state::RingState,
     rows::{self, Family, Head},
@@ -258,6 +258,10 @@ impl MetadataMachine {
                 batch.put(&rows::placement_row(group), encode(&*place));
                 self.shared.directory.put_placements([(group, place)]);
             }
+            Change::Past(past) => {
+                batch.put(&rows::past_row(past.site), encode(&*past));
+                self.shared.directory.put_past(past);
+            }
             Change::Site(site) => {
                 batch.put(&rows::site_row(site.id), encode(&*site));
                 self.shared.directory.put_site(site);
@@ -333,6 +337,10 @@ pub(crate) fn load(
     })?;
     rows::read_family::<Key>(snapshot, "key row", Family::Keys, 0, |_, key| {
         directory.put_key(Arc::new(key));
+        ControlFlow::Continue(())
+    })?;
+    rows::read_family::<SitePast>(snapshot, "past row", Family::Pasts, 0, |_, past| {
+        directory.put_past(Arc::new(past));
         ControlFlow::Continue(())
     })?;
     rows::read_nodes(snapshot, |node| directory.put_node(Arc::new(node)))?;

@@ -11,6 +11,7 @@
 //! | `ring` | last node and token, replication factor, feature gate; absent in a ring that never had a second node |
 //! | `token/` id | a join token |
 //! | `group/` id | where a group is; absent while it is where the ring began, on its first node alone |
+//! | `past/` id | the generations of a site that was reprocessed |
 //! | `audit/` number | a record of the audit log |
 //!
 //! Ids are eight bytes, big-endian. Each value is a version byte, then postcard; `membership` is a version byte, then
@@ -36,6 +37,7 @@ const KEY: &[u8] = b"key/";
 const NODE: &[u8] = b"node/";
 const TOKEN: &[u8] = b"token/";
 const PLACEMENT: &[u8] = b"group/";
+const PAST: &[u8] = b"past/";
 const AUDIT: &[u8] = b"audit/";
 
 /// The version of a node's row since nodes have peers.
@@ -105,6 +107,10 @@ pub(crate) fn placement_row(group: GroupId) -> GroupKey {
     numbered(PLACEMENT, u64::from(group.0))
 }
 
+pub(crate) fn past_row(site: SiteId) -> GroupKey {
+    numbered(PAST, site.0)
+}
+
 pub(crate) fn audit_row(number: u64) -> GroupKey {
     numbered(AUDIT, number)
 }
@@ -117,6 +123,7 @@ pub(crate) enum Family {
     Nodes,
     Tokens,
     Placements,
+    Pasts,
     Audit,
 }
 
@@ -128,6 +135,7 @@ impl Family {
             Self::Nodes => NODE,
             Self::Tokens => TOKEN,
             Self::Placements => PLACEMENT,
+            Self::Pasts => PAST,
             Self::Audit => AUDIT,
         }
     }

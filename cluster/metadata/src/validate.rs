@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use ringtail_proto::NodeId;
 
 use crate::{
-    Command, Domain, GoalCondition, Limits, MetadataError, NodeAddresses, OptionsChange, zone,
+    Command, Domain, GoalCondition, Limits, MetadataError, NodeAddresses, OptionsChange,
+    REPROCESS_LABEL_BYTES_MAX, RULES_BYTES_MAX, zone,
 };
 
 /// Property keys of a site that have cells.
@@ -79,12 +80,28 @@ pub(crate) fn validate(command: &Command) -> Result<(), MetadataError> {
         Command::SetReplicationFactor { replicas_max } => replica_count("replicas", *replicas_max),
         Command::MoveGroup { target, .. } => replicas("target", target),
         Command::SettleGroup { voters, .. } => replicas("voters", voters),
+        Command::Reprocess { rules, label, .. } => {
+            text_fits("label", label, REPROCESS_LABEL_BYTES_MAX)?;
+            match rules.len() <= RULES_BYTES_MAX {
+                true => Ok(()),
+                false => {
+                    let found = rules.len();
+                    let reason = format!("{found} bytes are more than {RULES_BYTES_MAX}");
+                    Err(MetadataError::invalid("rules", reason))
+                }
+            }
+        }
         Command::RevokeJoinToken { .. }
         | Command::SetNodeState { .. }
         | Command::RaiseFeatureGate { .. }
         | Command::RenameSite { .. }
         | Command::PauseSite { .. }
         | Command::RemoveGoal { .. }
+        | Command::PauseReprocess { .. }
+        | Command::CancelReprocess { .. }
+        | Command::SwitchGeneration { .. }
+        | Command::UndoSwitch { .. }
+        | Command::AcceptGeneration { .. }
         | Command::RevokeKey { .. } => Ok(()),
     }
 }
@@ -347,6 +364,21 @@ mod tests {
             let is_possible = [1, 3, 5].contains(&replicas_max);
             assert_eq!(validate(&command).is_ok(), is_possible, "{replicas_max}");
         }
+    }
+
+    #[test]
+    fn rules_and_their_label_are_bounded() {
+        let check = |rules: usize, label: usize, expect: bool| {
+            let command = Command::Reprocess {
+                site: SiteId(1),
+                rules: vec![7; rules],
+                label: "x".repeat(label),
+            };
+            assert_eq!(validate(&command).is_ok(), expect, "{rules} {label}");
+        };
+        check(RULES_BYTES_MAX, REPROCESS_LABEL_BYTES_MAX, true);
+        check(RULES_BYTES_MAX + 1, 0, false);
+        check(0, REPROCESS_LABEL_BYTES_MAX + 1, false);
     }
 
     #[test]

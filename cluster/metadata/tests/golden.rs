@@ -130,7 +130,41 @@ fn commands() -> Vec<Command> {
         },
         Command::SetReplicationFactor { replicas_max: 1 },
         set_state(1, NodeState::Draining),
+        knows_reprocessing(2),
+        knows_reprocessing(3),
+        Command::RaiseFeatureGate { level: 2 },
+        reprocess("first"),
+        Command::PauseReprocess {
+            site: SiteId(1),
+            is_paused: true,
+        },
+        Command::CancelReprocess { site: SiteId(1) },
+        reprocess("second"),
+        Command::SwitchGeneration {
+            site: SiteId(1),
+            generation: 2,
+        },
+        Command::UndoSwitch { site: SiteId(1) },
+        Command::AcceptGeneration { site: SiteId(1) },
+        reprocess("third"),
     ]
+}
+
+fn knows_reprocessing(node: u64) -> Command {
+    Command::DescribeNode {
+        node: NodeId(node),
+        addresses: addresses(node),
+        zone: "b".into(),
+        feature_level: 2,
+    }
+}
+
+fn reprocess(label: &str) -> Command {
+    Command::Reprocess {
+        site: SiteId(1),
+        rules: vec![1, 2, 3],
+        label: label.into(),
+    }
 }
 
 fn addresses(node: u64) -> NodeAddresses {

@@ -13,8 +13,7 @@ use tracing::Instrument as _;
 use crate::{
     PartitionError, SiteError, SiteMachine,
     entry::{Entry, Slice},
-    feeds::{Feed, Feeds},
-    group_history::HistoryCommand,
+    feeds::Feeds,
     partition::Partition,
     progress::Step,
     site_actor::Apply,
@@ -62,17 +61,10 @@ impl<M: SiteMachine> PartitionMachine<M> {
         metrics::counter!("ringtail_aggregate_events_total").increment(plan.step.events);
         metrics::counter!("ringtail_aggregate_log_bytes_total").increment(plan.step.log_bytes);
         self.record_verdicts(&plan);
-        let history = plan.step.history.clone();
+        let is_history = plan.step.history.is_some();
         let holds = self.partition.advance(plan.step);
-        if let Some(site) = history
-            .as_ref()
-            .and_then(HistoryCommand::ended)
-            .filter(|_| holds)
-        {
-            self.partition.end_generation(site);
-        }
         replies.extend(plan.replies.into_iter().map(BytesMut::freeze));
-        if let Some(reply) = replies.last_mut().filter(|_| history.is_some()) {
+        if let Some(reply) = replies.last_mut().filter(|_| is_history) {
             let verdict = match holds {
                 true => Verdict::Accepted,
                 false => Verdict::Duplicate,
@@ -100,18 +92,15 @@ impl<M: SiteMachine> PartitionMachine<M> {
             .zip(addresses)
             .map(|(work, address)| {
                 let slices: Arc<[Slice]> = std::mem::take(&mut work.slices).into();
-                let is_primary = work.is_primary;
-                let message = Apply { slices, is_primary };
+                let message = Apply { slices };
                 let request = address.send(message.clone());
                 (message, request)
             })
             .collect();
         for (work, (message, request)) in plan.sites.iter().zip(sent) {
             let codes = self.answer(work.site, &message, request).await?;
-            if work.is_primary {
-                scatter(work, &message.slices, &codes, &mut plan.replies)
-                    .map_err(|error| self.partition.site_error(work.site, error))?;
-            }
+            scatter(work, &message.slices, &codes, &mut plan.replies)
+                .map_err(|error| self.partition.site_error(work.site, error))?;
         }
         Ok(())
     }
@@ -193,18 +182,15 @@ struct Plan {
 /// One generation's part of a run of entries.
 struct SiteWork {
     site: SiteGeneration,
-    /// Its codes are the answer.
-    is_primary: bool,
     slices: Vec<Slice>,
-    /// For each slice: which reply, and which part of it.
-    places: Vec<(usize, Range<usize>)>,
+    /// For each slice whose codes are the answer: which reply, and which part of it.
+    places: Vec<Option<(usize, Range<usize>)>>,
 }
 
 impl SiteWork {
-    const fn new(feed: Feed) -> Self {
+    const fn new(site: SiteGeneration) -> Self {
         Self {
-            site: feed.site,
-            is_primary: feed.is_primary,
+            site,
             slices: Vec::new(),
             places: Vec::new(),
         }
@@ -265,14 +251,14 @@ impl Plan {
         for (site, slice) in entry.slices() {
             let end = codes + slice.codes();
             self.step.events += slice.events() as u64;
-            feeds.each(site, |feed| {
-                let position = *positions.entry(feed.site).or_insert_with(|| {
-                    self.sites.push(SiteWork::new(feed));
+            feeds.each(site, index, |site, is_primary| {
+                let position = *positions.entry(site).or_insert_with(|| {
+                    self.sites.push(SiteWork::new(site));
                     self.sites.len() - 1
                 });
                 if let Some(work) = self.sites.get_mut(position) {
                     work.slices.push(slice.clone());
-                    work.places.push((reply, codes..end));
+                    work.places.push(is_primary.then_some((reply, codes..end)));
                 }
             });
             codes = end;
@@ -288,20 +274,24 @@ fn scatter(
     mut codes: &[u8],
     replies: &mut [BytesMut],
 ) -> Result<(), SiteError> {
-    for ((reply, place), slice) in work.places.iter().zip(slices) {
-        let target = replies
-            .get_mut(*reply)
-            .and_then(|reply| reply.get_mut(place.clone()));
-        let source = codes.split_at_checked(place.len());
-        let (Some(target), Some((own, rest))) = (target, source) else {
-            return Err(SiteError::Verdicts {
-                index: slice.at().index,
-                found: codes.len(),
-                expected: place.len(),
-            });
+    for (place, slice) in work.places.iter().zip(slices) {
+        let mismatch = SiteError::Verdicts {
+            index: slice.at().index,
+            found: codes.len(),
+            expected: slice.codes(),
         };
-        target.copy_from_slice(own);
+        let Some((own, rest)) = codes.split_at_checked(slice.codes()) else {
+            return Err(mismatch);
+        };
         codes = rest;
+        let Some((reply, place)) = place else {
+            continue;
+        };
+        let target = replies.get_mut(*reply);
+        match target.and_then(|reply| reply.get_mut(place.clone())) {
+            Some(target) if target.len() == own.len() => target.copy_from_slice(own),
+            _ => return Err(mismatch),
+        }
     }
     Ok(())
 }

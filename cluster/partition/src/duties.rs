@@ -175,6 +175,9 @@ impl<M: SiteMachine> Duties<M> {
                 _ => self.partition.roll_ups.lock().pop(),
             };
             let Some(site) = site else { break };
+            if !self.partition.feeds().contains(site) {
+                continue;
+            }
             let done = match self.roll_up_site(site, left.min(SITE_ROLL_UPS_MAX)).await {
                 Ok(RolledUp { pieces, has_more }) => {
                     if has_more {

@@ -3,35 +3,20 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
-use ringtail_checkpoint::{GroupBatch, GroupKey, GroupSnapshot, GroupStore, StoreError};
-use ringtail_proto::{Generation, GroupId, LogIndex, SiteGeneration, SiteId};
+use ringtail_checkpoint::{GroupBatch, GroupStore};
+use ringtail_proto::{LogIndex, SiteGeneration};
 use ringtail_raft::spawn_blocking;
 
 use crate::{
-    ApplyAt, PartitionError, Partitions, SiteChange, SiteError, SiteMachine,
-    entry::{Slice, slices_of},
-    feeds::Feeds,
-    group_history::{corrupt, each_row},
-    lazy_rows::LazyRows,
-    partition::Partition,
-    site_actor::guard,
+    PartitionError, Partitions, PastSlice, SiteError, SiteMachine,
+    complete_generations::complete_key, entry::slices_of, lazy_rows::LazyRows,
+    partition::Partition, past_slice::apply_entry, site_actor::guard,
 };
 
-/// In front of the number of a site and of its generation, whose rows hold all that it is derived from.
-const COMPLETE: &[u8] = b"complete/";
 /// Entries that are still to be applied when the partition is made to wait for the end of a build.
 const LAST_ENTRIES_MAX: u64 = 64;
 /// Entries that a build takes from the log at a time.
 const LOG_ENTRIES_MAX: u64 = 1_024;
-
-/// A generation that this replica has to build.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unbuilt {
-    /// Which.
-    pub site: SiteGeneration,
-    /// Derived from the entries up to here and from those that came since.
-    pub begun: LogIndex,
-}
 
 /// A generation that is being built. Dropped at any time, it goes on from its last checkpoint.
 pub struct GenerationBuild<M: SiteMachine> {
@@ -45,30 +30,6 @@ pub struct GenerationBuild<M: SiteMachine> {
 }
 
 impl<M: SiteMachine> Partitions<M> {
-    /// The generations that this replica of a group has to build yet.
-    ///
-    /// # Errors
-    /// When the partition is not on this node.
-    pub fn unbuilt(&self, group: GroupId) -> Result<Vec<Unbuilt>, PartitionError> {
-        let partition = &self.replica(group)?.partition;
-        let progress = partition.progress.lock();
-        let unbuilt = progress.unbuilt();
-        Ok(unbuilt
-            .map(|(site, begun)| Unbuilt { site, begun })
-            .collect())
-    }
-
-    /// The generations of a site that are fed on this replica.
-    ///
-    /// # Errors
-    /// When the partition is not on this node.
-    pub fn generations(&self, site: SiteId) -> Result<Vec<Generation>, PartitionError> {
-        let group = self.slots().group_of(site);
-        let partition = &self.replica(group)?.partition;
-        let fed = partition.feeds().of(site).into_iter();
-        Ok(fed.map(|site| site.generation).collect())
-    }
-
     /// Begins to build a generation, or goes on with it.
     ///
     /// # Errors
@@ -121,60 +82,49 @@ impl<M: SiteMachine> GenerationBuild<M> {
         Ok(())
     }
 
-    /// Applies what one entry says to the site. Entries come in the order of the log; one that is in the build already
-    /// changes nothing. False when the entry cannot be applied: then the build is back at its last checkpoint, has to be
-    /// given all entries behind that again, and skips this one as every replica does.
+    /// Applies slices of the site's entries, in the order of the log and all slices of an entry together; entries that
+    /// are in the build already change nothing. False when an entry cannot be applied: then the build is back at its last
+    /// checkpoint, has to be given all entries behind that again, and skips this one as every replica does.
     ///
     /// # Errors
     /// When rows cannot be read.
-    pub async fn apply(
-        &mut self,
-        at: ApplyAt,
-        changes: &[SiteChange<'_>],
-    ) -> Result<bool, PartitionError> {
-        if at.index <= self.applied() {
-            return Ok(true);
-        }
-        match self.try_apply(at, changes) {
-            Ok(()) => Ok(true),
-            Err(error) if error.is_poison() => {
-                let site = self.site;
-                tracing::error!(%site, index = %at.index, %error, "reprocess: skipping a poisoned entry");
-                self.poisoned.insert(at.index);
+    pub async fn apply<P: PastSlice>(&mut self, slices: Vec<P>) -> Result<bool, PartitionError> {
+        let (machine, site, rows) = (self.partition.machine.clone(), self.site, self.rows.clone());
+        let (state, poisoned) = (self.state.take(), self.poisoned.clone());
+        let applied = self.blocking(move || {
+            let mut state = state.ok_or_else(unusable)?;
+            let rows = LazyRows::new(&*rows, site);
+            for entry in slices.chunk_by(|left, right| left.at().index == right.at().index) {
+                let applied = apply_entry(&*machine, &mut state, &poisoned, entry, &rows);
+                if let Err(failed) = applied {
+                    return Ok(Err(failed));
+                }
+            }
+            Ok(Ok(state))
+        });
+        match applied.await? {
+            Ok(state) => {
+                self.state = Some(state);
+                Ok(true)
+            }
+            Err((index, error)) => {
                 self.load().await?;
+                if !error.is_poison() {
+                    return Err(self.partition.site_error(self.site, error));
+                }
+                tracing::error!(%site, %index, %error, "reprocess: skipping a poisoned entry");
+                self.poisoned.insert(index);
                 Ok(false)
             }
-            Err(error) => {
-                self.load().await?;
-                Err(self.partition.site_error(self.site, error))
-            }
         }
-    }
-
-    fn try_apply(&mut self, at: ApplyAt, changes: &[SiteChange<'_>]) -> Result<(), SiteError> {
-        let machine = &self.partition.machine;
-        let mut state = self.state.take().ok_or_else(unusable)?;
-        if self.poisoned.contains(&at.index) {
-            machine.skip_poisoned(&mut state, at);
-        } else {
-            let rows = LazyRows::new(&*self.rows, self.site);
-            guard("build", || {
-                for change in changes {
-                    machine.apply(&mut state, at, *change, &rows)?;
-                }
-                Ok(())
-            })?;
-        }
-        self.state = Some(state);
-        Ok(())
     }
 
     /// It may have ended meanwhile.
     fn check_begun(&self) -> Result<(), PartitionError> {
         let progress = self.partition.progress.lock();
-        match progress.history.generations.get(self.site) {
-            Some(_) => Ok(()),
-            None => Err(PartitionError::NotBuilt(self.site)),
+        match progress.history.generations.is_live(self.site) {
+            true => Ok(()),
+            false => Err(PartitionError::NotBuilt(self.site)),
         }
     }
 
@@ -187,6 +137,8 @@ impl<M: SiteMachine> GenerationBuild<M> {
     }
 
     async fn write(&mut self, mut batch: GroupBatch) -> Result<(), PartitionError> {
+        let partition = self.partition.clone();
+        let _building = partition.building.lock().await;
         self.check_begun()?;
         let (machine, site, rows) = (self.partition.machine.clone(), self.site, self.rows.clone());
         let mut state = self.state.take();
@@ -233,16 +185,9 @@ impl<M: SiteMachine> GenerationBuild<M> {
             let entries = self.partition.read_log(next, last).await?;
             next = LogIndex(next.0 + entries.len() as u64);
             let slices = slices_of(group, self.site.site, entries)?;
-            for entry in slices.chunk_by(|left, right| left.at().index == right.at().index) {
-                let changes: Vec<_> = entry.iter().map(Slice::change).collect();
-                let Some(at) = entry.first().map(Slice::at) else {
-                    continue;
-                };
-                if !self.apply(at, &changes).await? {
-                    // What the checkpoint lacks from before this run is in it: a run begins behind a checkpoint.
-                    next = first.max(LogIndex(self.applied().0 + 1));
-                    break;
-                }
+            if !self.apply(slices).await? {
+                // What the checkpoint lacks from before this run is in it: a run begins behind a checkpoint.
+                next = first.max(LogIndex(self.applied().0 + 1));
             }
         }
         Ok(())
@@ -275,63 +220,6 @@ impl<M: SiteMachine> GenerationBuild<M> {
         partition.progress.lock().note_complete(self.site);
         Ok(())
     }
-}
-
-impl<M: SiteMachine> Partition<M> {
-    /// Which generations take entries now.
-    pub(crate) fn feeds(&self) -> Feeds {
-        self.progress.lock().feeds.clone()
-    }
-
-    /// Refuses questions about a generation that is not fed here.
-    pub(crate) fn check_fed(&self, site: SiteGeneration) -> Result<(), PartitionError> {
-        match self.feeds().contains(site) {
-            true => Ok(()),
-            false => Err(PartitionError::NotBuilt(site)),
-        }
-    }
-
-    pub(crate) fn is_primary(&self, site: SiteGeneration) -> bool {
-        let progress = self.progress.lock();
-        progress.history.generations.primary(site.site) == site.generation
-    }
-
-    /// The rules of a generation.
-    pub(crate) fn rules(&self, site: SiteGeneration) -> Bytes {
-        let progress = self.progress.lock();
-        let fed = progress.history.generations.get(site);
-        fed.map(|fed| fed.rules.clone()).unwrap_or_default()
-    }
-}
-
-/// Reads which later generations are complete.
-pub(crate) fn complete_generations(
-    rows: &dyn GroupSnapshot,
-) -> Result<BTreeSet<SiteGeneration>, StoreError> {
-    let mut complete = BTreeSet::new();
-    each_row(rows, COMPLETE, &mut |key, _| {
-        let site = site_of(&key).ok_or_else(|| corrupt(format!("{key:?} names no generation")))?;
-        complete.insert(site);
-        Ok(())
-    })?;
-    Ok(complete)
-}
-
-pub(crate) fn complete_key(site: SiteGeneration) -> GroupKey {
-    let name = format!("{}/{}", site.site, site.generation);
-    GroupKey::Group([COMPLETE, name.as_bytes()].concat().into())
-}
-
-fn site_of(key: &GroupKey) -> Option<SiteGeneration> {
-    let GroupKey::Group(name) = key else {
-        return None;
-    };
-    let name = std::str::from_utf8(name.strip_prefix(COMPLETE)?).ok()?;
-    let (site, generation) = name.split_once('/')?;
-    Some(SiteGeneration {
-        site: SiteId(site.parse().ok()?),
-        generation: Generation(generation.parse().ok()?),
-    })
 }
 
 fn unusable() -> SiteError {

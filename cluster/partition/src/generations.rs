@@ -15,7 +15,7 @@ use crate::group_history::{RowChange, corrupt, each_row, versioned};
 const VERSION: u8 = 1;
 /// In front of a site's number.
 const SITE: &[u8] = b"generations/";
-/// Generations of one site that are fed at once.
+/// Generations of one site that are fed at once, those aside that have ended.
 const FED_MAX: usize = 3;
 /// Longest encoded rules.
 const RULES_BYTES_MAX: usize = 256 << 10;
@@ -24,6 +24,7 @@ static BIRTH: [Fed; 1] = [Fed {
     generation: 0,
     begun: LogIndex(0),
     rules: Bytes::new(),
+    ended: None,
 }];
 
 /// The sites that have others than the generation of their birth.
@@ -47,6 +48,9 @@ pub(crate) struct Fed {
     /// It is derived from what was archived up to here, and fed from here on.
     pub(crate) begun: LogIndex,
     pub(crate) rules: Bytes,
+    /// The last entry that it takes. Its verdicts on entries up to there are those of the archive, so it is remembered
+    /// until these are sealed: a replica that restarts behind the entry feeds it as before.
+    pub(crate) ended: Option<LogIndex>,
 }
 
 impl Fed {
@@ -69,25 +73,29 @@ impl Generations {
         Ok(Self { sites })
     }
 
-    /// The generations of a site that are fed, by number.
+    /// The generations of a site that are fed or have ended not long ago, by number.
     pub(crate) fn fed(&self, site: SiteId) -> &[Fed] {
         self.sites.get(&site).map_or(&BIRTH, |found| &found.fed)
     }
 
-    /// The one whose verdicts are told to clients and the archive.
-    pub(crate) fn primary(&self, site: SiteId) -> Generation {
-        self.fed(site)
-            .first()
-            .map_or(Generation(0), Fed::generation)
+    /// The highest number of a site that was ever given.
+    pub(crate) fn last(&self, site: SiteId) -> Generation {
+        let generations = self.sites.get(&site);
+        Generation(generations.map_or(0, |generations| generations.last))
     }
 
-    /// A fed generation.
+    /// A generation that is remembered.
     pub(crate) fn get(&self, site: SiteGeneration) -> Option<&Fed> {
         let mut fed = self.fed(site.site).iter();
         fed.find(|fed| fed.generation() == site.generation)
     }
 
-    /// All fed generations but those of sites that have only that of their birth.
+    /// True while a generation takes new entries.
+    pub(crate) fn is_live(&self, site: SiteGeneration) -> bool {
+        self.get(site).is_some_and(|fed| fed.ended.is_none())
+    }
+
+    /// All that are remembered but those of sites that have only that of their birth.
     pub(crate) fn later(&self) -> impl Iterator<Item = (SiteGeneration, &Fed)> {
         self.sites.iter().flat_map(|(site, generations)| {
             generations.fed.iter().map(|fed| {
@@ -98,20 +106,35 @@ impl Generations {
         })
     }
 
-    /// Those that were once and are fed no longer.
-    pub(crate) fn ended(&self) -> impl Iterator<Item = SiteGeneration> {
-        self.sites.iter().flat_map(|(site, generations)| {
+    /// Those that took their last entry at or before a floor, whether or not they are still remembered.
+    pub(crate) fn ended_by(&self, floor: LogIndex) -> impl Iterator<Item = SiteGeneration> {
+        self.sites.iter().flat_map(move |(site, generations)| {
             let numbers = (0..=generations.last).map(Generation);
-            let is_fed = |generation: &Generation| {
+            let is_needed = move |generation: &Generation| {
                 let mut fed = generations.fed.iter();
-                fed.any(|fed| fed.generation() == *generation)
+                let found = fed.find(|fed| fed.generation() == *generation);
+                found.is_some_and(|fed| fed.ended.is_none_or(|ended| ended > floor))
             };
-            let ended = numbers.filter(move |generation| !is_fed(generation));
+            let ended = numbers.filter(move |generation| !is_needed(generation));
             ended.map(|generation| SiteGeneration {
                 site: *site,
                 generation,
             })
         })
+    }
+
+    /// The archive holds the verdicts on all entries up to here: generations that ended by then need not be remembered.
+    pub(crate) fn forget_ended(&mut self, sealed: LogIndex) -> Vec<RowChange> {
+        let mut rows = Vec::new();
+        for (site, generations) in &mut self.sites {
+            let before = generations.fed.len();
+            let is_past = |fed: &Fed| fed.ended.is_some_and(|ended| ended <= sealed);
+            generations.fed.retain(|fed| !is_past(fed));
+            if generations.fed.len() < before {
+                rows.push((key_of(*site), Some(generations.encode())));
+            }
+        }
+        rows
     }
 
     /// Applies a command; tells which rows change, nothing when it is void.
@@ -128,7 +151,7 @@ impl Generations {
         });
         match command.change.as_ref()? {
             Change::Begin(begin) => next.begin(index, begin)?,
-            Change::End(generation) => next.end(*generation)?,
+            Change::End(generation) => next.end(index, *generation)?,
         }
         let row = (key_of(site), Some(next.encode()));
         self.sites.insert(site, next);
@@ -138,8 +161,8 @@ impl Generations {
 
 impl SiteGenerations {
     fn begin(&mut self, index: LogIndex, begin: &GenerationBegin) -> Option<()> {
-        let is_allowed = begin.generation == self.last + 1
-            && self.fed.len() < FED_MAX
+        let is_allowed = begin.generation > self.last
+            && self.live().count() < FED_MAX
             && begin.rules.len() <= RULES_BYTES_MAX;
         if !is_allowed {
             return None;
@@ -149,18 +172,23 @@ impl SiteGenerations {
             generation: begin.generation,
             begun: index,
             rules: begin.rules.clone(),
+            ended: None,
         });
         Some(())
     }
 
-    fn end(&mut self, generation: u32) -> Option<()> {
-        let mut fed = self.fed.iter();
-        let position = fed.position(|fed| fed.generation == generation)?;
-        if self.fed.len() == 1 {
+    fn end(&mut self, index: LogIndex, generation: u32) -> Option<()> {
+        if self.live().count() == 1 {
             return None;
         }
-        self.fed.remove(position);
+        let mut fed = self.fed.iter_mut();
+        let ending = fed.find(|fed| fed.generation == generation && fed.ended.is_none())?;
+        ending.ended = Some(index);
         Some(())
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Fed> {
+        self.fed.iter().filter(|fed| fed.ended.is_none())
     }
 
     fn encode(&self) -> Bytes {
@@ -207,19 +235,36 @@ mod tests {
         }
     }
 
-    fn check(commands: &[GenerationCommand], fed: &[u32], ended: &[u32]) {
+    fn check(commands: &[GenerationCommand], live: &[u32], ended: &[u32]) {
         let mut generations = Generations::default();
         let holds = |(index, command)| generations.apply(LogIndex(index), command).is_some();
         let held: Vec<bool> = (1..).zip(commands).map(holds).collect();
         assert_eq!(held.last(), Some(&true), "the last one holds");
-        let found: Vec<u32> = generations
+        let of = |number: u32| SiteGeneration {
+            site: FIRST,
+            generation: Generation(number),
+        };
+        let found: Vec<u32> = (0..9)
+            .filter(|number| generations.is_live(of(*number)))
+            .collect();
+        assert_eq!(found, live);
+        let numbers = |floor: u64| -> Vec<u32> {
+            let ended = generations.ended_by(LogIndex(floor));
+            ended.map(|site| site.generation.0).collect()
+        };
+        assert_eq!(numbers(commands.len() as u64), ended);
+        assert_eq!(
+            numbers(0),
+            Vec::<u32>::new(),
+            "the floor is below their end"
+        );
+        generations.forget_ended(LogIndex(commands.len() as u64));
+        let left: Vec<u32> = generations
             .fed(FIRST)
             .iter()
             .map(|fed| fed.generation)
             .collect();
-        assert_eq!(found, fed);
-        let found: Vec<u32> = generations.ended().map(|site| site.generation.0).collect();
-        assert_eq!(found, ended);
+        assert_eq!(left, live, "sealed, the others are forgotten");
     }
 
     #[test]
@@ -230,13 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn numbers_may_be_left_out() {
+        let mut generations = Generations::default();
+        assert!(generations.apply(LogIndex(1), &begin(3)).is_some());
+        assert_eq!(generations.apply(LogIndex(2), &begin(2)), None);
+        assert!(generations.apply(LogIndex(3), &begin(4)).is_some());
+    }
+
+    #[test]
     fn a_command_that_makes_no_sense_is_void() {
         let mut generations = Generations::default();
         let nothing = GenerationCommand {
             site: 7,
             change: None,
         };
-        for void in [begin(0), begin(2), end(0), end(3), nothing] {
+        for void in [begin(0), end(0), end(3), nothing] {
             assert_eq!(generations.apply(LogIndex(1), &void), None, "{void:?}");
         }
         for generation in 1..FED_MAX as u32 {
@@ -244,7 +297,5 @@ mod tests {
             assert!(held.is_some());
         }
         assert_eq!(generations.apply(LogIndex(9), &begin(FED_MAX as u32)), None);
-        assert_eq!(generations.primary(FIRST), Generation(0));
-        assert_eq!(generations.primary(SiteId(8)), Generation(0));
     }
 }

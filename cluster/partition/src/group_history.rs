@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 use bytes::{BufMut, Bytes, BytesMut};
 use ringtail_checkpoint::{GroupBatch, GroupKey, GroupSnapshot, StoreError};
 use ringtail_proto::{
-    Generation, GroupId, LogIndex, SiteGeneration, SiteId,
-    stored::{ArchiveChange, GenerationCommand, generation_command},
+    GroupId, LogIndex,
+    stored::{ArchiveChange, GenerationCommand},
 };
 use ringtail_raft::LogPosition;
 
@@ -29,22 +29,6 @@ pub(crate) enum HistoryCommand {
     Generation(GenerationCommand),
     /// The mirror has all changes of rows by entries up to here.
     Mirrored(LogIndex),
-}
-
-impl HistoryCommand {
-    /// The generation that it ends.
-    pub(crate) fn ended(&self) -> Option<SiteGeneration> {
-        match self {
-            Self::Generation(GenerationCommand {
-                site,
-                change: Some(generation_command::Change::End(generation)),
-            }) => Some(SiteGeneration {
-                site: SiteId(*site),
-                generation: Generation(*generation),
-            }),
-            _ => None,
-        }
-    }
 }
 
 /// What is replicated about a group's past.
@@ -86,7 +70,7 @@ impl GroupHistory {
             return false;
         }
         let changes = match command {
-            HistoryCommand::Archive(change) => self.manifest.apply(at.term, change),
+            HistoryCommand::Archive(change) => self.apply_archive(at, change),
             HistoryCommand::Generation(command) => self.generations.apply(at.index, command),
             HistoryCommand::Mirrored(_) => None,
         };
@@ -96,6 +80,14 @@ impl GroupHistory {
         self.index = at.index;
         self.unwritten.extend(changes);
         true
+    }
+
+    fn apply_archive(&mut self, at: LogPosition, change: &ArchiveChange) -> Option<Vec<RowChange>> {
+        let mut rows = self.manifest.apply(at.term, change)?;
+        if let Some(seal) = &change.seal {
+            rows.extend(self.generations.forget_ended(LogIndex(seal.index)));
+        }
+        Some(rows)
     }
 
     /// The last entry that changed it.

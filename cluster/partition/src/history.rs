@@ -6,12 +6,13 @@ use bytes::Bytes;
 use ringtail_checkpoint::{GroupBatch, GroupKey, GroupSnapshot, StoreError};
 use ringtail_proto::{
     GroupId, LogIndex, SiteGeneration, SiteRow, UnixMillis, Verdict,
-    stored::{ArchiveChange, PartitionEntry, Seal, partition_entry},
+    stored::{ArchiveChange, GenerationCommand, PartitionEntry, Seal, partition_entry},
 };
 use ringtail_raft::{Body, Committed, spawn_blocking};
 
 use crate::{
-    Note, PartitionError, Partitions, SiteMachine, entry::decode_body, partition::Partition,
+    ArchiveBegan, Note, PartitionError, Partitions, SiteMachine, capped::CappedSince,
+    entry::decode_body, partition::Partition,
 };
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -23,6 +24,8 @@ const BATCH_NOTES_MAX: usize = 4_096;
 pub struct ArchiveState {
     /// The last entry that the archive holds; none before the first seal.
     pub sealed: Option<LogIndex>,
+    /// Where the archive begins; none before the first seal.
+    pub began: Option<ArchiveBegan>,
     /// The first entry that says something to sites and is in no seal.
     pub unsealed: Option<LogIndex>,
     /// The last entry whose verdicts are all in rows: a seal reaches no further.
@@ -93,6 +96,7 @@ impl<M: SiteMachine> Partitions<M> {
                 .manifest
                 .sealed()
                 .map(|row| row.position.index),
+            began: progress.history.manifest.began(),
             unsealed: progress.unsealed.first(),
             settled: settled.map(|floor| floor.position.index),
             log_bytes: partition
@@ -126,10 +130,33 @@ impl<M: SiteMachine> Partitions<M> {
         group: GroupId,
         change: ArchiveChange,
     ) -> Result<bool, PartitionError> {
+        let change = partition_entry::Body::Archive(change);
+        self.change_history(group, change).await
+    }
+
+    /// Proposes to begin or to end a generation and waits until that is applied here; false when it was void.
+    ///
+    /// # Errors
+    /// When this node does not lead the group or the change may or may not hold.
+    pub async fn change_generation(
+        &self,
+        group: GroupId,
+        command: GenerationCommand,
+    ) -> Result<bool, PartitionError> {
+        let change = partition_entry::Body::Generation(command);
+        self.change_history(group, change).await
+    }
+
+    /// Proposes what the log says about the group's past and waits until it is applied here; false when it was void.
+    async fn change_history(
+        &self,
+        group: GroupId,
+        body: partition_entry::Body,
+    ) -> Result<bool, PartitionError> {
         let replica = self.replica(group)?;
         let entry = PartitionEntry {
             stamp_ms: replica.partition.applied().1.0,
-            body: Some(partition_entry::Body::Archive(change)),
+            body: Some(body),
         };
         // It is by these that the log shrinks: a full disk must not stop them.
         let proposal = replica.raft.propose_vital(entry.to_log()).await?;
@@ -171,11 +198,18 @@ impl<M: SiteMachine> Partition<M> {
         let Some(last) = entries.last().map(|entry| entry.index) else {
             return Ok(None);
         };
-        let (position, membership, stamp) = {
+        let (position, membership, stamp, began) = {
             let progress = self.progress.lock();
             let position = progress.positions.at(last);
-            (position, progress.memberships.at(last), progress.stamp)
+            let began = progress.capped_since.map(|CappedSince(index)| index);
+            (
+                position,
+                progress.memberships.at(last),
+                progress.stamp,
+                began,
+            )
         };
+        let first_stamp = entries.first().map(|entry| entry.stamp);
         // Sealed by another leader meanwhile.
         let Some(position) = position else {
             return Ok(None);
@@ -190,6 +224,11 @@ impl<M: SiteMachine> Partition<M> {
             index: last.0,
             stamp_ms: stamp.0,
             membership: membership.unwrap_or_default(),
+            began_index: began.filter(|_| sealed.is_none()).unwrap_or_default().0,
+            began_ms: first_stamp
+                .filter(|_| sealed.is_none())
+                .unwrap_or_default()
+                .0,
         };
         Ok(Some(Unsealed {
             seal,

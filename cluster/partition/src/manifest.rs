@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 use prost::Message as _;
 use ringtail_checkpoint::{GroupKey, GroupSnapshot, StoreError};
 use ringtail_proto::{
@@ -20,13 +20,46 @@ use crate::{
 const VERSION: u8 = 1;
 /// The row that says how far the archive reaches, in the shape of a floor.
 const SEALED: GroupKey = GroupKey::named("archive");
+/// The row that says where the archive begins.
+const BEGAN: GroupKey = GroupKey::named("archive-began");
 /// In front of an object's path.
 const OBJECT: &[u8] = b"archive/";
+
+/// Where a group's archive begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ArchiveBegan {
+    /// Entries up to here may be in no object; 0 when the group is archived from its first entry on.
+    pub after: LogIndex,
+    /// The stamp of the first entry that is archived.
+    pub stamp: UnixMillis,
+}
+
+impl ArchiveBegan {
+    fn encode(self) -> Bytes {
+        let mut value = BytesMut::with_capacity(17);
+        value.put_u8(VERSION);
+        value.put_u64(self.after.0);
+        value.put_i64(self.stamp.0);
+        value.freeze()
+    }
+
+    fn decode(value: &Bytes) -> Result<Self, StoreError> {
+        let mut body = versioned(value, VERSION)?;
+        match (body.try_get_u64(), body.try_get_i64()) {
+            (Ok(after), Ok(stamp)) if body.is_empty() => Ok(Self {
+                after: LogIndex(after),
+                stamp: UnixMillis(stamp),
+            }),
+            _ => Err(corrupt("where the archive begins has another length")),
+        }
+    }
+}
 
 /// The archive's objects, and up to where they hold the group's entries.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Manifest {
     sealed: Option<FloorRow>,
+    began: Option<ArchiveBegan>,
     /// Shared with readers: a change copies it only while one of them looks at it.
     objects: Arc<BTreeMap<Bytes, ArchiveObject>>,
 }
@@ -37,6 +70,9 @@ impl Manifest {
         let mut manifest = Self::default();
         if let Some(sealed) = rows.get(&SEALED)? {
             manifest.sealed = Some(FloorRow::decode(group, sealed)?);
+        }
+        if let Some(began) = rows.get(&BEGAN)? {
+            manifest.began = Some(ArchiveBegan::decode(&began)?);
         }
         let mut objects = BTreeMap::new();
         each_row(rows, OBJECT, &mut |key, value| {
@@ -51,6 +87,11 @@ impl Manifest {
     /// Up to where the archive holds everything.
     pub(crate) const fn sealed(&self) -> Option<&FloorRow> {
         self.sealed.as_ref()
+    }
+
+    /// Where the archive begins; none before the first seal.
+    pub(crate) const fn began(&self) -> Option<ArchiveBegan> {
+        self.began
     }
 
     /// All objects, by path.
@@ -74,6 +115,14 @@ impl Manifest {
             rows.push((object_key(&object.path), Some(object_row(object))));
         }
         if let Some(seal) = &change.seal {
+            if self.sealed.is_none() {
+                let began = ArchiveBegan {
+                    after: LogIndex(seal.began_index),
+                    stamp: UnixMillis(seal.began_ms),
+                };
+                rows.push((BEGAN, Some(began.encode())));
+                self.began = Some(began);
+            }
             let sealed = row_of(seal);
             rows.push((SEALED, Some(sealed.encode())));
             self.sealed = Some(sealed);

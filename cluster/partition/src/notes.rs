@@ -104,6 +104,11 @@ impl Note {
     }
 }
 
+/// Nothing but plainly accepted events: no note tells of them.
+pub(crate) fn is_plain(codes: &[u8]) -> bool {
+    codes.iter().all(|code| *code == Verdict::Accepted.code())
+}
+
 /// The verdicts that the next note of a site tells.
 #[derive(Debug, Default)]
 pub(crate) struct PendingVerdicts {
@@ -114,13 +119,16 @@ pub(crate) struct PendingVerdicts {
 impl PendingVerdicts {
     /// Takes the codes of a slice's events.
     pub(crate) fn note(&mut self, index: LogIndex, slice: u32, codes: &[u8]) {
-        let is_plain = codes.iter().all(|code| *code == Verdict::Accepted.code());
-        if is_plain {
+        if is_plain(codes) {
             self.slices.remove(&(index, slice));
         } else {
             let verdicts = SliceVerdicts::of(index, slice, codes);
             self.slices.insert((index, slice), verdicts);
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slices.is_empty()
     }
 
     pub(crate) fn to_note(&self) -> Note {

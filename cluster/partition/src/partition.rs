@@ -14,7 +14,7 @@ use tokio::sync::{RwLock as Gate, RwLockReadGuard as Entrance};
 
 use crate::{
     Clock, LogSource, PartitionError, PartitionOptions, SiteError, SiteMachine, Spawner,
-    capped::CappedSince, floor_row::FloorRow, generation_build::complete_generations,
+    capped::CappedSince, complete_generations::complete_generations, floor_row::FloorRow,
     group_history::GroupHistory, node_state::NodeState, progress::Progress,
     recent_verdicts::RecentVerdicts, roll_ups::RollUps, sites::Sites,
 };
@@ -35,6 +35,8 @@ pub(crate) struct Partition<M: SiteMachine> {
     /// Whatever works on the rows or the sites goes in; who changes all of them at once shuts it. Only the outermost
     /// caller goes in: one that waits to shut it lets nobody else in, not even somebody who is in already.
     gate: Gate<()>,
+    /// Held while a build writes rows, so that it writes none of a generation whose rows are removed.
+    pub(crate) building: tokio::sync::Mutex<()>,
     /// Held while the floor is written: a lower one must not be written over a higher one.
     pub(crate) floor_turn: tokio::sync::Mutex<()>,
     rows: RwLock<Arc<dyn GroupStore>>,
@@ -94,6 +96,7 @@ impl<M: SiteMachine> Partition<M> {
             counters: Counters::default(),
             applying: tokio::sync::Mutex::default(),
             gate: Gate::default(),
+            building: tokio::sync::Mutex::default(),
             floor_turn: tokio::sync::Mutex::default(),
             rows: RwLock::new(rows),
             revisions: AtomicU64::new(0),

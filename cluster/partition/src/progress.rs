@@ -35,7 +35,7 @@ pub(crate) struct Progress {
     /// What follows from that and from the history; new after every change of either.
     pub(crate) feeds: Feeds,
     /// Generations that have ended and have no rows here.
-    pub(crate) removed: BTreeSet<SiteGeneration>,
+    removed: BTreeSet<SiteGeneration>,
     /// Objects of the archive that are not known to be in reach of this node.
     pub(crate) unheld: BTreeSet<Bytes>,
     /// What the archive still needs.
@@ -95,15 +95,24 @@ impl Progress {
         self.feeds = Feeds::new(&self.history.generations, &self.complete);
     }
 
-    /// The log says that a generation is fed no longer; what is fed has followed the log already.
-    pub(crate) fn note_ended(&mut self, site: SiteGeneration) {
+    /// Generations that took their last entry at or below the floor and may have rows here.
+    pub(crate) fn past(&self) -> Vec<SiteGeneration> {
+        let floor = self.floor.as_ref().map(|floor| floor.position.index);
+        let ended = self.history.generations.ended_by(floor.unwrap_or_default());
+        ended.filter(|site| !self.removed.contains(site)).collect()
+    }
+
+    /// A generation that has ended has no rows here any more.
+    pub(crate) fn note_removed(&mut self, site: SiteGeneration) {
         self.complete.remove(&site);
+        self.removed.insert(site);
     }
 
     /// Later generations that have begun and are not complete here.
     pub(crate) fn unbuilt(&self) -> impl Iterator<Item = (SiteGeneration, LogIndex)> {
         let later = self.history.generations.later();
-        let unbuilt = later.filter(|(site, _)| !is_complete(&self.complete, *site));
+        let unbuilt =
+            later.filter(|(site, fed)| fed.ended.is_none() && !is_complete(&self.complete, *site));
         unbuilt.map(|(site, fed)| (site, fed.begun))
     }
 
@@ -186,7 +195,7 @@ impl<M: SiteMachine> Partition<M> {
             (Some(command), Some(at)) => progress.history.apply(at, command),
             _ => false,
         };
-        if holds && matches!(step.history, Some(HistoryCommand::Generation(_))) {
+        if holds && step.history.is_some() {
             let feeds = Feeds::new(&progress.history.generations, &progress.complete);
             progress.feeds = feeds;
         }

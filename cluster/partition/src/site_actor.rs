@@ -46,7 +46,6 @@ pub(crate) struct SiteActor<M: SiteMachine> {
     /// Entries since the last checkpoint that cannot be applied.
     poisoned: BTreeSet<LogIndex>,
     /// The generation's verdicts are told to clients and to the archive.
-    is_primary: bool,
     /// Verdicts since the last checkpoint that its note will tell.
     verdicts: PendingVerdicts,
     /// Another one after each batch that changed the site's rows: background work based on older rows is not written,
@@ -71,7 +70,6 @@ impl<M: SiteMachine> SiteActor<M> {
             gauge,
             state: None,
             poisoned: BTreeSet::new(),
-            is_primary: partition.is_primary(site),
             verdicts: PendingVerdicts::default(),
             partition,
         }
@@ -257,7 +255,6 @@ impl<M: SiteMachine> Handler<Apply> for SiteActor<M> {
     fn handle(&mut self, message: Apply, _: &mut Self::Context) -> Self::Result {
         self.gauge.touch(self.partition.now_ms());
         let slices = message.slices;
-        self.is_primary = message.is_primary;
         self.answer(
             move || slices.clone(),
             |actor, codes| {

@@ -19,6 +19,21 @@ pub struct SiteHashes {
     pub index: LogIndex,
     /// All sites that have rows or state.
     pub sites: BTreeMap<SiteGeneration, [u8; 32]>,
+    /// Generations that are not complete on this replica, and may be on others.
+    pub building: BTreeSet<SiteGeneration>,
+}
+
+impl SiteHashes {
+    /// The sites whose hashes two replicas at the same index do not share, though both have to.
+    #[must_use]
+    pub fn differing(&self, other: &Self) -> BTreeSet<SiteGeneration> {
+        let named = self.sites.keys().chain(other.sites.keys());
+        let is_building =
+            |site: &SiteGeneration| self.building.contains(site) || other.building.contains(site);
+        let differing = named
+            .filter(|site| !is_building(site) && self.sites.get(*site) != other.sites.get(*site));
+        differing.copied().collect()
+    }
 }
 
 impl<M: SiteMachine> Partition<M> {
@@ -35,6 +50,10 @@ impl<M: SiteMachine> Partition<M> {
         let mut hashes = SiteHashes {
             index,
             sites: BTreeMap::new(),
+            building: {
+                let progress = self.progress.lock();
+                progress.unbuilt().map(|(site, _)| site).collect()
+            },
         };
         for site in self.all_sites().await? {
             let was_active = self.active_address(site).is_some();

@@ -81,13 +81,13 @@ impl Plan {
             return Err(QueryError::NotBuilt("filters".to_owned()));
         }
         let calendar = Calendar::new(source.timezone().unwrap_or(&site.timezone))?;
-        let metrics = parse_metrics(&request.metrics)?;
         let dimensions = parse_dimensions(&request.dimensions, source)?;
         let value = dimensions.iter().find_map(|dimension| match dimension {
             QueryDimension::Value(value) => Some(value.clone()),
             QueryDimension::Time(_) => None,
         });
-        check_metrics(&metrics, &dimensions, value.as_ref())?;
+        let goes_with = |metric| obstacle(metric, &dimensions, value.as_ref());
+        let metrics = parse_metrics(&request.metrics, goes_with)?;
 
         let period = Period::parse(&request.date_range)?;
         let range = period.resolve(&Now {
@@ -147,9 +147,18 @@ fn cut(
     }
 }
 
-fn parse_metrics(names: &[String]) -> Result<Vec<Metric>, QueryError> {
+fn parse_metrics(
+    names: &[String],
+    obstacle: impl Fn(Metric) -> Option<String>,
+) -> Result<Vec<Metric>, QueryError> {
     if names.is_empty() {
         return invalid("metrics is empty");
+    }
+    if let [name] = names
+        && name == QueryRequest::ALL_METRICS
+    {
+        let all = Metric::ALL.into_iter();
+        return Ok(all.filter(|metric| obstacle(*metric).is_none()).collect());
     }
     if names.len() > QueryRequest::METRICS_MAX {
         return invalid(format!("more than {} metrics", QueryRequest::METRICS_MAX));
@@ -164,6 +173,9 @@ fn parse_metrics(names: &[String]) -> Result<Vec<Metric>, QueryError> {
         };
         if metrics.contains(&metric) {
             return invalid(format!("metric {name:?} is named twice"));
+        }
+        if let Some(why) = obstacle(metric) {
+            return invalid(why);
         }
         metrics.push(metric);
     }
@@ -197,35 +209,31 @@ fn parse_dimensions(
     Ok(dimensions)
 }
 
-/// Plausible's rules on what goes together.
-fn check_metrics(
-    metrics: &[Metric],
+/// Why a metric does not go with the dimensions, by Plausible's rules; none when it does.
+fn obstacle(
+    metric: Metric,
     dimensions: &[QueryDimension],
     value: Option<&ValueDimension>,
-) -> Result<(), QueryError> {
+) -> Option<String> {
     let dimension = value.map_or(Dimension::Total, |value| value.dimension);
-    for metric in metrics {
-        let name = metric.name();
-        if metric.is_of_entrances() && dimension.is_of_events() && dimension != Dimension::Page {
-            return invalid(format!(
-                "metric {name:?} does not go with dimensions of events except event:page"
-            ));
-        }
-        let needs = match metric {
-            Metric::ScrollDepth | Metric::TimeOnPage if dimension != Dimension::Page => {
-                Some("dimension event:page")
-            }
-            Metric::ConversionRate | Metric::AverageRevenue if dimension != Dimension::Goal => {
-                Some("dimension event:goal")
-            }
-            Metric::Percentage if dimensions.is_empty() => Some("a dimension"),
-            _ => None,
-        };
-        if let Some(needs) = needs {
-            return invalid(format!("metric {name:?} needs {needs}"));
-        }
+    let name = metric.name();
+    if metric.is_of_entrances() && dimension.is_of_events() && dimension != Dimension::Page {
+        return Some(format!(
+            "metric {name:?} does not go with dimensions of events except event:page"
+        ));
     }
-    Ok(())
+    let needed = match metric {
+        Metric::ScrollDepth | Metric::TimeOnPage => {
+            (dimension != Dimension::Page, "dimension event:page")
+        }
+        Metric::ConversionRate | Metric::AverageRevenue => {
+            (dimension != Dimension::Goal, "dimension event:goal")
+        }
+        Metric::Percentage => (dimensions.is_empty(), "a dimension"),
+        _ => (false, ""),
+    };
+    let (is_missing, needs) = needed;
+    is_missing.then(|| format!("metric {name:?} needs {needs}"))
 }
 
 fn choose_grain(

@@ -11,7 +11,7 @@ use crate::error::{QueryError, invalid};
 pub struct QueryRequest {
     /// Domain of the site.
     pub site_id: String,
-    /// What to count.
+    /// What to count; `*` alone for all that goes with the dimensions.
     pub metrics: Vec<String>,
     /// A named period, or first and last date or instant.
     pub date_range: Value,
@@ -36,6 +36,9 @@ pub struct QueryRequest {
     /// `meta.session` of the last answer about the site: this one does not go behind it.
     #[serde(default)]
     pub session: Option<String>,
+    /// Another generation of the site's history than the one that is served.
+    #[serde(default)]
+    pub generation: Option<u32>,
 }
 
 /// What else to answer.
@@ -73,6 +76,8 @@ impl Default for Pagination {
 }
 
 impl QueryRequest {
+    /// As the only metric: all that go with the dimensions.
+    pub const ALL_METRICS: &'static str = "*";
     /// Most rows of one answer.
     pub const ROWS_MAX: u64 = 10_000;
     /// Most metrics of one query.

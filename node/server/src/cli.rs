@@ -9,6 +9,7 @@ mod import;
 mod key;
 mod output;
 mod query;
+mod reprocess;
 mod ring;
 mod site;
 mod status;
@@ -70,6 +71,8 @@ enum Command {
     Archive(Remote<archive::Arguments>),
     /// Follow events as they are counted; prints lines of JSON.
     Subscribe(Remote<subscribe::Arguments>),
+    /// Derive a site's history anew under other rules.
+    Reprocess(Remote<reprocess::Arguments>),
     /// Tell who changed what, when and why.
     Audit(Remote<audit::Arguments>),
 }
@@ -172,6 +175,7 @@ impl Command {
             Self::Replicas(command) => command.run(ring::replicas),
             Self::Archive(command) => command.run(archive::run),
             Self::Subscribe(command) => command.run(subscribe::run),
+            Self::Reprocess(command) => command.run(reprocess::run),
             Self::Audit(command) => command.run(audit::run),
         }
     }

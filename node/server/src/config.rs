@@ -50,6 +50,8 @@ pub(crate) struct Config {
     /// Where the log is archived: `own` for a directory in the data directory, or an address that begins with `file:` or
     /// `s3:`. Empty: nowhere.
     pub archive: String,
+    /// What waits for the archive is sealed after at most this long, in seconds. 1 to 86400.
+    pub archive_seal_seconds_max: u64,
     /// On a stop, requests under way get this long, in seconds.
     pub drain_seconds_max: u64,
 }
@@ -74,6 +76,7 @@ impl Default for Config {
             checkpoint_dirty_seconds_max: 600,
             site_idle_seconds_max: 900,
             archive: String::new(),
+            archive_seal_seconds_max: 600,
             drain_seconds_max: 10,
         }
     }
@@ -142,6 +145,7 @@ impl Config {
             "checkpoint_dirty_seconds_max",
             "site_idle_seconds_max",
             "archive",
+            "archive_seal_seconds_max",
             "drain_seconds_max",
         ]
     }
@@ -155,6 +159,12 @@ impl Config {
                 self.checkpoint_dirty_seconds_max,
                 1,
                 600,
+            ),
+            (
+                "archive_seal_seconds_max",
+                self.archive_seal_seconds_max,
+                1,
+                86_400,
             ),
             ("drain_seconds_max", self.drain_seconds_max, 0, 600),
             (

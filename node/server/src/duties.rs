@@ -43,7 +43,8 @@ pub(crate) fn start(
         settings(node),
         metrics_upkeep(node),
     ];
-    duties.extend(node.past.start(&node.partitions, &node.peers));
+    let directory = node.metadata.directory();
+    duties.extend(node.past.start(&node.partitions, directory, &node.peers));
     let (of_ring, keepers) = ring_duties(node);
     duties.extend(of_ring);
     (duties, keepers)

@@ -125,6 +125,7 @@ fn start_http(
     let ring = web::Data::new(node.services.ring.clone());
     let archive = web::Data::new(node.services.archive.clone());
     let subscriptions = web::Data::new(node.services.subscriptions.clone());
+    let reprocess = web::Data::new(node.services.reprocess.clone());
     let gateway = web::Data::from(node.gateway.clone());
     let health = Arc::clone(&node.health);
     let http_connections_max = (connections_max - connections_max / GRPC_SHARE) as usize;
@@ -140,6 +141,7 @@ fn start_http(
             .app_data(ring.clone())
             .app_data(archive.clone())
             .app_data(subscriptions.clone())
+            .app_data(reprocess.clone())
             .wrap_fn({
                 let health = Arc::clone(&health);
                 move |request, service| http::close_when_stopping(&health, request, service)

@@ -7,6 +7,7 @@ mod health;
 mod imports;
 mod keys;
 mod query;
+mod reprocess;
 mod ring;
 mod sites;
 mod status;
@@ -52,6 +53,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     ring::configure(config);
     archive::configure(config);
     subscribe::configure(config);
+    reprocess::configure(config);
     assets::configure(config);
 }
 

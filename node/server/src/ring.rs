@@ -37,4 +37,4 @@ pub(crate) use survey::{Survey, Surveyor};
 pub(crate) use vitals::Vitals;
 
 /// What this binary knows of the ring's features; a ring uses what all of its nodes know.
-pub(crate) const FEATURE_LEVEL: u32 = 1;
+pub(crate) const FEATURE_LEVEL: u32 = 2;

@@ -20,7 +20,7 @@ use crate::sim::{
 
 const JOIN_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 const DESCRIPTION_INTERVAL: Duration = Duration::from_secs(1);
-const FEATURE_LEVEL: u32 = 1;
+const FEATURE_LEVEL: u32 = 2;
 
 /// Who this node is; one that is nobody yet joins the ring by a token that somebody else makes for it.
 pub(super) async fn identify(ring: &Arc<Ring>, host: &Arc<Host>) -> anyhow::Result<Identity> {

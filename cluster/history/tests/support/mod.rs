@@ -164,7 +164,12 @@ impl Ring {
     }
 
     /// A node with this archive.
-    pub(crate) async fn start_over(&self, id: u64, hosted: &[GroupId], archive: Archive) -> RingNode {
+    pub(crate) async fn start_over(
+        &self,
+        id: u64,
+        hosted: &[GroupId],
+        archive: Archive,
+    ) -> RingNode {
         let path = self.path(id);
         let options = PartitionOptions {
             dirty_age_ms_max: 0,

@@ -1,6 +1,6 @@
 use ringtail_checkpoint::{CheckpointStore as _, MemoryStore};
 use ringtail_proto::{
-    NodeId,
+    NodeId, SiteId,
     stored::{ArchiveObject, GenerationBegin, Seal, generation_command::Change},
 };
 

@@ -22,6 +22,8 @@ fn seal(after_index: u64, index: u64, paths: &[&'static str]) -> ArchiveChange {
             index,
             stamp_ms: 77,
             membership: Bytes::from_static(b"members"),
+            began_index: 4,
+            began_ms: 55,
         }),
         term: TERM,
         added: paths.iter().map(|path| object(path)).collect(),
@@ -67,11 +69,17 @@ fn a_change_that_does_not_fit_is_void_as_a_whole() {
             .is_some()
     );
     assert_eq!(paths(&manifest), [b"c"]);
-    assert!(manifest.apply(TERM, &seal(9, 14, &["d"])).is_some());
+    let mut later = seal(9, 14, &["d"]);
+    if let Some(seal) = &mut later.seal {
+        seal.began_index = 8;
+    }
+    assert!(manifest.apply(TERM, &later).is_some());
     assert_eq!(paths(&manifest), [b"c", b"d"]);
     let sealed = manifest.sealed().expect("sealed");
     assert_eq!(sealed.position.index, LogIndex(14));
     assert_eq!(sealed.membership.as_deref(), Some(&b"members"[..]));
+    let began = manifest.began().expect("began");
+    assert_eq!((began.after, began.stamp), (LogIndex(4), UnixMillis(55)));
 }
 
 #[test]
@@ -87,6 +95,7 @@ fn damaged_rows_are_refused() {
     check(object_key(b"a"), b"", "it is empty");
     check(object_key(b"a"), b"\x09", "version 9");
     check(SEALED, b"\x01abc", "cut short");
+    check(BEGAN, b"\x01abc", "another length");
     check(object_key(b"a"), b"\x01", "another's path");
     check(object_key(b"a"), b"\x01\xff", "history");
 }

@@ -13,8 +13,6 @@ use crate::{SiteError, SiteMachine, entry::Slice};
 pub(crate) struct Apply {
     /// Shared, so that it can be sent again to a new actor when this one has ended.
     pub(crate) slices: Arc<[Slice]>,
-    /// The codes are told to clients and to the archive.
-    pub(crate) is_primary: bool,
 }
 
 impl Message for Apply {

@@ -9,7 +9,9 @@ use std::{
 use ringtail_proto::{DropReason, LogIndex, Verdict};
 
 use super::SiteActor;
-use crate::{SiteError, SiteMachine, SiteMachineError, entry::Slice, lazy_rows::LazyRows};
+use crate::{
+    SiteError, SiteMachine, SiteMachineError, entry::Slice, lazy_rows::LazyRows, notes::is_plain,
+};
 
 /// Why slices could not be applied.
 pub(super) enum Setback {
@@ -158,7 +160,13 @@ impl<M: SiteMachine> SiteActor<M> {
 
     /// Keeps what was said about the slices of one entry, whose codes are the last ones.
     fn note_verdicts(&mut self, slices: &[Slice], codes: &[u8]) {
-        if !self.is_primary {
+        let count: usize = slices.iter().map(Slice::codes).sum();
+        let (_, said) = codes.split_at(codes.len().saturating_sub(count));
+        let Some(at) = slices.first().map(Slice::at) else {
+            return;
+        };
+        let is_telling = !is_plain(said) || !self.verdicts.is_empty();
+        if !is_telling || !self.partition.feeds().is_primary(self.site, at.index) {
             return;
         }
         let mut end = codes.len();

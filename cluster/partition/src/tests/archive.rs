@@ -1,12 +1,16 @@
 //! What the archive needs, and what it has.
 
-use std::sync::atomic::Ordering;
+use std::{ops::ControlFlow, sync::atomic::Ordering};
 
 use bytes::Bytes;
+use ringtail_checkpoint::GroupKey;
 use ringtail_proto::{
-    LogIndex,
+    Generation, LogIndex, SiteGeneration, SiteId, SiteRow,
     Verdict::{Accepted, Duplicate, Late},
-    stored::{ArchiveChange, ArchiveObject, Seal, partition_entry::Body as EntryBody},
+    stored::{
+        ArchiveChange, ArchiveObject, GenerationBegin, Seal, generation_command::Change,
+        partition_entry::Body as EntryBody,
+    },
 };
 use ringtail_raft::Body;
 
@@ -15,7 +19,7 @@ use super::{
     snapshots::{joiner, transfer},
     world::{Process, TestEvent, World, add, run},
 };
-use crate::{SealLimits, Unsealed};
+use crate::{GenerationBuild, SealLimits, Unsealed};
 
 const LIMITS: SealLimits = SealLimits {
     bytes_max: 1 << 20,
@@ -170,6 +174,69 @@ fn verdicts_outlive_the_process_that_gave_them() {
             ]
         );
         assert_eq!(found.entries.len(), 3);
+    });
+}
+
+#[test]
+fn verdicts_of_a_generation_that_has_ended_are_sealed() {
+    run(async {
+        let world = archived();
+        let process = world.start().await;
+        let begin = Change::Begin(GenerationBegin {
+            generation: 1,
+            rules: Bytes::new(),
+        });
+        process.apply(world.log.append_events(&[add(1, 1)])).await;
+        process.apply(world.log.append_generation(1, begin)).await;
+        let second = SiteGeneration {
+            site: SiteId(1),
+            generation: Generation(1),
+        };
+        let build = GenerationBuild::begin(process.partition.clone(), second).await;
+        build.unwrap().finish(LogIndex(0)).await.unwrap();
+        process
+            .apply(world.log.append_events(&[add(1, 1), add(1, 3)]))
+            .await;
+        let end = world.log.append_generation(1, Change::End(0));
+        assert_eq!(process.apply(end).await, [Accepted]);
+        process.apply(world.log.append_events(&[add(1, 3)])).await;
+        // Neither what was said before the end nor after it is in rows yet.
+        process.kill().await;
+        let process = world.start().await;
+        checkpointed(&world, &process).await;
+        let found = unsealed(&process).await.unwrap();
+        let [duplicate, accepted] = [Duplicate, Accepted].map(|verdict| verdict.code());
+        let verdicts: Vec<_> = found
+            .verdicts
+            .clone()
+            .into_iter()
+            .map(|((index, slice), codes)| (index.0, slice, codes))
+            .collect();
+        assert_eq!(
+            verdicts,
+            [(3, 0, vec![duplicate, accepted]), (5, 0, vec![duplicate])]
+        );
+        // Once they are sealed nothing of it is left.
+        process
+            .apply(world.log.append_change(seal_of(&found)))
+            .await;
+        checkpointed(&world, &process).await;
+        checkpointed(&world, &process).await;
+        let birth = SiteGeneration::first(SiteId(1));
+        let rows = process.partition.rows().snapshot();
+        let (first, last) = (
+            GroupKey::Site(birth, SiteRow::Site),
+            GroupKey::Site(birth, SiteRow::Notes(LogIndex(u64::MAX), u32::MAX)),
+        );
+        let mut left = Vec::new();
+        rows.range(&first, &last, &mut |key, _| {
+            if matches!(key, GroupKey::Site(site, _) if site == birth) {
+                left.push(key);
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(left, []);
     });
 }
 

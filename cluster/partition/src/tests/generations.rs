@@ -34,8 +34,11 @@ async fn build(process: &Process) -> Result<(), PartitionError> {
 }
 
 fn fed(process: &Process) -> Vec<u32> {
-    let fed = process.partition.feeds().of(SiteId(SITE));
-    fed.iter().map(|site| site.generation.0).collect()
+    let feeds = process.partition.feeds();
+    feeds
+        .of(SiteId(SITE))
+        .map(|site| site.generation.0)
+        .collect()
 }
 
 #[test]

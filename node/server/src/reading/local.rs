@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ringtail_metadata::Directory;
 use ringtail_proto::{ErrorKind, GroupId, LogIndex, NodeId, SiteGeneration, SiteId};
 use ringtail_query::Seen;
 use ringtail_raft::{Group, RaftError, RaftNode};
@@ -22,14 +23,21 @@ const AHEAD_ENTRIES_MAX: u64 = 10_000;
 #[derive(Clone)]
 pub(crate) struct LocalReplicas {
     node: NodeId,
+    directory: Arc<Directory>,
     partitions: Arc<Partitions>,
     raft: Arc<RaftNode>,
 }
 
 impl LocalReplicas {
-    pub(crate) fn new(node: NodeId, partitions: Arc<Partitions>, raft: Arc<RaftNode>) -> Self {
+    pub(crate) fn new(
+        node: NodeId,
+        directory: Arc<Directory>,
+        partitions: Arc<Partitions>,
+        raft: Arc<RaftNode>,
+    ) -> Self {
         Self {
             node,
+            directory,
             partitions,
             raft,
         }
@@ -53,28 +61,34 @@ impl LocalReplicas {
     ) -> Result<Reading, ApiError> {
         let (group, is_fresh) = self.in_touch(site, freshness)?;
         self.catch_up(&group, LogIndex(0)).await?;
-        let at = self.partitions.view(serving(site)).await?;
+        let at = self.partitions.view(self.serving(site)).await?;
         Ok(Reading { at, is_fresh })
     }
 
-    /// The state of a site that includes what was seen.
+    /// The generation of a site that queries read.
+    pub(crate) fn serving(&self, site: SiteId) -> SiteGeneration {
+        self.directory.serving(site)
+    }
+
+    /// The state of a site's generation that includes what was seen.
     pub(crate) async fn view_including(
         &self,
-        site: SiteId,
+        generation: SiteGeneration,
         seen: Seen,
         freshness: Freshness,
         merging: Merging,
     ) -> Result<Reading, ApiError> {
+        let site = generation.site;
         let (group, is_fresh) = self.in_touch(site, freshness)?;
         self.catch_up(&group, seen.index).await?;
-        let mut at = self.partitions.view(serving(site)).await?;
+        let mut at = self.partitions.view(generation).await?;
         if !Seen::of(at.index, &at.view).includes(seen) {
             if merging == Merging::Never {
                 return Err(behind(&group, "has late events to merge first"));
             }
             metrics::counter!("ringtail_query_session_checkpoints_total").increment(1);
             self.partitions.checkpoint_site(site).await?;
-            at = self.partitions.view(serving(site)).await?;
+            at = self.partitions.view(generation).await?;
         }
         if !Seen::of(at.index, &at.view).includes(seen) {
             return Err(behind(&group, "has not seen what the session has seen"));
@@ -98,7 +112,7 @@ impl LocalReplicas {
     pub(crate) async fn view_of_leader(&self, site: SiteId) -> Result<ViewAt, ApiError> {
         let group = self.group(site)?;
         group.read_index().await.map_err(unavailable)?;
-        Ok(self.partitions.view(serving(site)).await?)
+        Ok(self.partitions.view(self.serving(site)).await?)
     }
 
     /// Brings late events into the numbers, all those up to what was seen.
@@ -148,9 +162,4 @@ fn behind(group: &Group, how: &str) -> ApiError {
 
 fn unavailable(error: RaftError) -> ApiError {
     ApiError::new(ErrorKind::Unavailable, error)
-}
-
-/// The generation that queries read.
-const fn serving(site: SiteId) -> SiteGeneration {
-    SiteGeneration::first(site)
 }

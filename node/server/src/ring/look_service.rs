@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ringtail_peers::caller;
 use ringtail_proto::{
-    NodeId,
+    GroupId, NodeId, SiteGeneration, SiteId,
     wire::peer::{
         self,
         look_server::{Look, LookServer},
@@ -15,7 +15,10 @@ use ringtail_router::Router;
 use tonic::{Request, Response, Status};
 
 use super::Vitals;
-use crate::health::Health;
+use crate::{Partitions, health::Health, wiring::Past};
+
+/// Sites whose generations are told at once; a caller asks for those of one page.
+const SITES_MAX: usize = 1_000;
 
 /// Answers nodes of the ring.
 #[derive(Clone)]
@@ -25,6 +28,8 @@ pub(crate) struct LookService {
     pub(crate) raft: Arc<RaftNode>,
     pub(crate) router: Router,
     pub(crate) vitals: Arc<Vitals>,
+    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) past: Past,
 }
 
 impl LookService {
@@ -33,17 +38,65 @@ impl LookService {
     }
 
     /// The node as it is now.
-    pub(crate) fn look(&self) -> peer::NodeLookReply {
+    pub(crate) fn look(&self, request: &peer::NodeLookRequest) -> peer::NodeLookReply {
         let groups = self.raft.groups();
+        let looks = groups.iter().map(|group| peer::GroupLook {
+            archive: self.archive(group.id()),
+            generations: self.generations(group, request),
+            ..look_at(self.node, group)
+        });
         peer::NodeLookReply {
             state: self.health.state().name().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            groups: groups
-                .iter()
-                .map(|group| look_at(self.node, group))
-                .collect(),
+            groups: looks.collect(),
             spool_files: self.router.spool_files_waiting() as u64,
         }
+    }
+
+    fn archive(&self, group: GroupId) -> Option<peer::ArchiveLook> {
+        if !self.past.is_archived() {
+            return None;
+        }
+        let state = self.partitions.archive_state(group).ok()?;
+        let began = state.began.unwrap_or_default();
+        Some(peer::ArchiveLook {
+            sealed: state.sealed.map(|index| index.0),
+            began_after: began.after.0,
+            began_ms: began.stamp.0,
+        })
+    }
+
+    fn generations(
+        &self,
+        group: &Group,
+        request: &peer::NodeLookRequest,
+    ) -> Vec<peer::GenerationLook> {
+        let sites = request.sites.iter().take(SITES_MAX).copied().map(SiteId);
+        let slots = self.partitions.slots();
+        let sites = sites.filter(|site| slots.group_of(*site) == group.id());
+        let applied = group.metrics().applied;
+        let through = applied.map_or(0, |position| position.index.0);
+        let looks = sites.filter_map(|site| {
+            let generations = self.partitions.generations(site).ok()?;
+            let looks = generations.live.iter().map(|generation| {
+                let site = SiteGeneration {
+                    site,
+                    generation: *generation,
+                };
+                let is_complete = generations.complete.contains(generation);
+                let progress = self.past.build_progress(site).unwrap_or_default();
+                peer::GenerationLook {
+                    site: site.site.0,
+                    generation: generation.0,
+                    is_complete,
+                    built: progress.at.0,
+                    through: if is_complete { 0 } else { through },
+                    events: progress.events,
+                }
+            });
+            Some(looks.collect::<Vec<_>>())
+        });
+        looks.flatten().collect()
     }
 }
 
@@ -51,9 +104,9 @@ impl LookService {
 impl Look for LookService {
     async fn node(
         &self,
-        _request: Request<peer::NodeLookRequest>,
+        request: Request<peer::NodeLookRequest>,
     ) -> Result<Response<peer::NodeLookReply>, Status> {
-        Ok(Response::new(self.look()))
+        Ok(Response::new(self.look(request.get_ref())))
     }
 
     async fn vitals(
@@ -98,5 +151,6 @@ fn look_at(me: NodeId, group: &Group) -> peer::GroupLook {
             true => replicas.collect(),
             false => Vec::new(),
         },
+        ..peer::GroupLook::default()
     }
 }

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use ringtail_metadata::Metadata;
 use ringtail_peers::Peers;
 use ringtail_proto::{
-    GroupId, NodeId,
+    GroupId, NodeId, SiteId,
     wire::peer::{GroupLook, NodeLookReply, NodeLookRequest, look_client::LookClient},
 };
 use tokio::time::timeout;
@@ -37,22 +37,34 @@ pub(crate) struct Survey {
 impl Surveyor {
     /// Asks all members at once.
     pub(crate) async fn ask(&self) -> Survey {
+        self.ask_about(&[]).await
+    }
+
+    /// Asks all members at once, also about the generations of sites.
+    pub(crate) async fn ask_about(&self, sites: &[SiteId]) -> Survey {
+        let request = NodeLookRequest {
+            sites: sites.iter().map(|site| site.0).collect(),
+        };
         let nodes = self.metadata.directory().nodes();
         let members = nodes.iter().filter(|node| node.is_member());
-        let asked = members.map(|node| async { (node.id, self.ask_one(node.id).await) });
+        let asked = members.map(|node| async { (node.id, self.put(node.id, &request).await) });
         let nodes = join_all(asked).await.into_iter().collect();
         Survey { nodes }
     }
 
     /// Asks one node; the reason when it says nothing.
     pub(crate) async fn ask_one(&self, node: NodeId) -> Result<NodeLookReply, String> {
+        self.put(node, &NodeLookRequest::default()).await
+    }
+
+    async fn put(&self, node: NodeId, request: &NodeLookRequest) -> Result<NodeLookReply, String> {
         if node == self.node {
-            return Ok(self.own.look());
+            return Ok(self.own.look(request));
         }
         let channel = self.peers.channel(node);
         let channel = channel.ok_or_else(|| "its address is not known here".to_owned())?;
         let mut client = LookClient::new(channel);
-        match timeout(ANSWER_WAIT_MAX, client.node(NodeLookRequest {})).await {
+        match timeout(ANSWER_WAIT_MAX, client.node(request.clone())).await {
             Ok(Ok(reply)) => Ok(reply.into_inner()),
             Ok(Err(status)) => Err(status.message().to_owned()),
             Err(_elapsed) => Err(format!("no answer within {ANSWER_WAIT_MAX:?}")),

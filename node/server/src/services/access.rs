@@ -90,8 +90,13 @@ impl Caller {
         ))
     }
 
+    /// What tells the caller's key from others.
+    pub(crate) fn name(&self) -> String {
+        format!("key {} ({})", self.key.id, self.key.name)
+    }
+
     /// The caller's name in the audit log.
     pub(crate) fn actor(&self) -> Actor {
-        Actor::new(format!("key {} ({})", self.key.id, self.key.name))
+        Actor::new(self.name())
     }
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
-use ringtail_archive::{Archive as Store, Table, verify};
+use ringtail_archive::{Archive as Store, ArchiveError, Table, verify};
+use ringtail_history::Archivist;
 use ringtail_metadata::Scope;
 use ringtail_proto::{ErrorKind, GroupId, UnixMillis, stored::ArchiveObject};
 use serde_json::{Value, json};
 
 use super::{Access, Caller, Time};
-use crate::{Partitions, api_error::ApiError, wiring::Past};
+use crate::{Partitions, SiteMachine, api_error::ApiError, wiring::Past};
 
 /// Objects that are read at once to verify them: each is in memory for a while.
 const VERIFIED_AT_ONCE: usize = 2;
@@ -57,6 +58,7 @@ impl Archive {
         Ok(json!({
             "seals": round.seals,
             "copies": round.copies,
+            "merges": round.merges,
             "failures": round.failures,
         }))
     }
@@ -66,8 +68,8 @@ impl Archive {
         caller.require(Scope::Admin, None)?;
         let archive = self.reached()?;
         let verified = stream::iter(self.all_objects()).map(|object| {
-            let archive = Arc::clone(&archive);
-            async move { verify_one(&archive, &object).await }
+            let (archive, archivist) = (Arc::clone(&archive), self.past.archivist());
+            async move { verify_one(&archive, archivist.as_deref(), &object).await }
         });
         let objects: Vec<Value> = verified.buffer_unordered(VERIFIED_AT_ONCE).collect().await;
         let is_wrong = |object: &&Value| object.get("error").is_some_and(|error| !error.is_null());
@@ -101,12 +103,24 @@ fn not_reached() -> ApiError {
     )
 }
 
-async fn verify_one(archive: &Store, object: &ArchiveObject) -> Value {
+/// Where nodes have archives of their own, what is damaged or missing here is got again from another node.
+async fn verify_one(
+    archive: &Store,
+    archivist: Option<&Archivist<SiteMachine>>,
+    object: &ArchiveObject,
+) -> Value {
     let verified = verify(archive, object).await;
+    let is_replaced = match (&verified, archivist) {
+        (Err(ArchiveError::Damaged { .. } | ArchiveError::Missing { .. }), Some(archivist)) => {
+            archivist.note_damaged(object).await.unwrap_or_default()
+        }
+        _ => false,
+    };
     let mut document = object_document(object);
     if let Some(fields) = document.as_object_mut() {
         let error = verified.err().map(|error| error.to_string());
         fields.insert("error".to_owned(), json!(error));
+        fields.insert("is_replaced".to_owned(), json!(is_replaced));
     }
     document
 }

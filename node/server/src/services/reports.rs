@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use ringtail_metadata::{Scope, Site};
 use ringtail_partition::PartitionError;
-use ringtail_proto::{ErrorKind, UnixMillis};
+use ringtail_proto::{ErrorKind, Generation, SiteGeneration, UnixMillis};
 use ringtail_query::{QueryError, QueryRequest, Seen, Session, SiteInfo};
 use ringtail_router::Clock;
 use tokio::{
@@ -94,7 +94,12 @@ impl Reports {
     pub(crate) async fn query(&self, caller: &Caller, body: Bytes) -> Result<Bytes, ApiError> {
         self.health.require_ready()?;
         let request = QueryRequest::parse(&body)?;
-        let site = self.access.site(caller, Scope::Read, &request.site_id)?;
+        let scope = match request.generation {
+            // What is not served yet, or no more, is for those who decide about it.
+            Some(_) => Scope::Admin,
+            None => Scope::Read,
+        };
+        let site = self.access.site(caller, scope, &request.site_id)?;
         let session = request.session.as_deref();
         let session = session
             .map(|token| Session::parse(token, site.id))
@@ -149,10 +154,15 @@ impl Reports {
         terms: Terms,
     ) -> Result<Bytes, ApiError> {
         let Terms { freshness, merging } = terms;
-        let reading =
-            self.local
-                .view_including(question.site.id, question.seen, freshness, merging);
-        let reading = reading.await?;
+        let site = question.site.id;
+        let generation = match question.request.generation.map(Generation) {
+            Some(generation) => SiteGeneration { site, generation },
+            None => self.local.serving(site),
+        };
+        let reading = self
+            .local
+            .view_including(generation, question.seen, freshness, merging)
+            .await?;
         let engine = Arc::clone(&self.engine);
         let report = spawn_blocking(move || {
             let standing = reading.standing();

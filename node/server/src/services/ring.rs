@@ -164,6 +164,7 @@ impl Ring {
                     "group": group,
                     "index": hashes.index,
                     "sites": sites.collect::<BTreeMap<_, _>>(),
+                    "building": hashes.building.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 }));
             }
         }

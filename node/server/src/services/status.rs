@@ -11,7 +11,9 @@ use ringtail_router::Router;
 use serde_json::{Value, json};
 
 use super::{Access, Caller, Time};
-use crate::{Partitions, api_error::ApiError, data_directory::Identity, health::Health};
+use crate::{
+    Partitions, api_error::ApiError, data_directory::Identity, health::Health, wiring::Past,
+};
 
 /// Tells how the node is.
 #[derive(Clone)]
@@ -24,6 +26,7 @@ pub(crate) struct Status {
     pub(crate) directory: Arc<Directory>,
     pub(crate) store: Arc<dyn CheckpointStore>,
     pub(crate) router: Router,
+    pub(crate) past: Past,
 }
 
 impl Status {
@@ -58,6 +61,7 @@ impl Status {
                 "store_bytes": store_bytes,
                 "write_amplification": (logged > 0).then(|| written as f64 / logged as f64),
             },
+            "archive": self.past.document(),
             "metadata": self.raft.group(GroupId(0)).map(|group| raft_document(&group.metrics())),
             "groups": partitions.iter().map(|partition| self.group(partition)).collect::<Vec<_>>(),
         }))

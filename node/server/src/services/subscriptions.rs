@@ -145,7 +145,7 @@ impl Subscriptions {
     }
 
     fn permit(&self, caller: &Caller) -> Result<Permit, ApiError> {
-        let key = caller.actor().to_string();
+        let key = caller.name();
         let mut open = self.open.lock();
         let all: usize = open.values().sum();
         let own = open.get(&key).copied().unwrap_or_default();

@@ -14,8 +14,8 @@ use crate::{
     reading::{LocalReplicas, PeerReplicas, QueriesService},
     ring::{self, Admission, LookService, Members, PeerServer, RingService, Surveyor, Vitals},
     services::{
-        Access, Admin, Archive, FeedsService, Imports, Lookup, Realtime, Reports, Ring, Status,
-        Subscriptions,
+        Access, Admin, Archive, FeedsService, Imports, Lookup, Realtime, Reports, Reprocess, Ring,
+        Status, Subscriptions,
     },
     settings_pusher::SettingsPusher,
 };
@@ -31,6 +31,7 @@ pub(crate) struct Services {
     pub(crate) ring: Ring,
     pub(crate) archive: Archive,
     pub(crate) subscriptions: Subscriptions,
+    pub(crate) reprocess: Reprocess,
     pub(crate) status: Status,
 }
 
@@ -49,17 +50,26 @@ impl Services {
         let directory = ground.metadata.directory();
         let access = Access::new(Arc::clone(&directory), Arc::clone(&ground.clock));
         let (partitions, raft) = (Arc::clone(&groups.partitions), Arc::clone(&ground.raft));
-        let local = LocalReplicas::new(ground.identity.node, partitions, raft);
+        let node = ground.identity.node;
+        let local = LocalReplicas::new(node, Arc::clone(&directory), partitions, raft);
         let peers = PeerReplicas::new(directory, local.clone(), ground.peers.clone());
+        let reports = Reports::new(
+            access.clone(),
+            Arc::clone(helpers.health),
+            local.clone(),
+            peers.clone(),
+            Arc::clone(&ground.clock),
+        );
+        let ring = ring(ground, groups, &access, helpers);
         Self {
             admin: admin(ground, &access, helpers),
-            reports: Reports::new(
-                access.clone(),
-                Arc::clone(helpers.health),
-                local.clone(),
-                peers.clone(),
-                Arc::clone(&ground.clock),
-            ),
+            reprocess: Reprocess {
+                access: access.clone(),
+                metadata: ground.metadata.clone(),
+                surveyor: ring.surveyor.clone(),
+                reports: reports.clone(),
+            },
+            reports,
             realtime: Realtime::new(
                 access.clone(),
                 Arc::clone(helpers.health),
@@ -83,7 +93,7 @@ impl Services {
                 log: Arc::clone(&groups.log),
                 gateway: Arc::clone(helpers.gateway),
             },
-            ring: ring(ground, groups, &access, helpers),
+            ring,
             archive: Archive {
                 access: access.clone(),
                 partitions: Arc::clone(&groups.partitions),
@@ -184,6 +194,8 @@ fn look(ground: &Ground, groups: &Groups, helpers: &Helpers<'_>) -> LookService 
         raft: Arc::clone(&ground.raft),
         router: groups.router.clone(),
         vitals: Arc::clone(helpers.vitals),
+        partitions: Arc::clone(&groups.partitions),
+        past: helpers.past.clone(),
     }
 }
 
@@ -197,5 +209,6 @@ fn status(ground: &Ground, groups: &Groups, access: Access, helpers: &Helpers<'_
         directory: ground.metadata.directory(),
         store: Arc::clone(&ground.store),
         router: groups.router.clone(),
+        past: helpers.past.clone(),
     }
 }
