@@ -1,5 +1,5 @@
 //! Who follows a group's events sees each of them once, in the order of the log, wherever they lie just now.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod support;
 

@@ -214,9 +214,7 @@ impl<M: SiteMachine> Partition<M> {
         let Some(position) = position else {
             return Ok(None);
         };
-        let rows = self.rows().snapshot();
-        let verdicts = spawn_blocking(move || verdicts(&*rows, first, last)).await;
-        let verdicts = verdicts.map_err(|_| PartitionError::Stopping(self.group))??;
+        let verdicts = self.verdicts_of(first, last, settled).await?;
         let seal = Seal {
             after_index: sealed.unwrap_or_default().0,
             term: position.term,

@@ -64,6 +64,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod unsealed;
+mod verdict_book;
 
 pub use archive_objects::{ArchiveManifest, SealedEntries};
 pub use clock::{Clock, SystemClock};

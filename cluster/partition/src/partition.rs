@@ -16,7 +16,7 @@ use crate::{
     Clock, LogSource, PartitionError, PartitionOptions, SiteError, SiteMachine, Spawner,
     capped::CappedSince, complete_generations::complete_generations, floor_row::FloorRow,
     group_history::GroupHistory, node_state::NodeState, progress::Progress,
-    recent_verdicts::RecentVerdicts, roll_ups::RollUps, sites::Sites,
+    recent_verdicts::RecentVerdicts, roll_ups::RollUps, sites::Sites, verdict_book::VerdictBook,
 };
 
 /// What one partition's actors, machine and duties share.
@@ -43,6 +43,8 @@ pub(crate) struct Partition<M: SiteMachine> {
     revisions: AtomicU64,
     pub(crate) progress: Mutex<Progress>,
     pub(crate) recent_verdicts: Mutex<RecentVerdicts>,
+    /// Read ahead by who seals.
+    pub(crate) verdict_book: Mutex<Option<VerdictBook>>,
     /// Bytes of the snapshot that is being received.
     received_bytes: Mutex<Weak<AtomicU64>>,
 }
@@ -102,6 +104,7 @@ impl<M: SiteMachine> Partition<M> {
             revisions: AtomicU64::new(0),
             progress: Mutex::new(progress),
             recent_verdicts: Mutex::default(),
+            verdict_book: Mutex::default(),
             received_bytes: Mutex::default(),
         }))
     }
@@ -158,6 +161,7 @@ impl<M: SiteMachine> Partition<M> {
         let switched = switched.await;
         let (rows, mut switched) = switched.map_err(|_| PartitionError::Stopping(group))??;
         *self.rows.write() = rows;
+        *self.verdict_book.lock() = None;
         let mut progress = self.progress.lock();
         switched.failure = progress.failure.take();
         *progress = switched;

@@ -21,7 +21,7 @@ use ringtail_proto::{ErrorKind, GroupId, NodeId, SiteId, wire::v1};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{Access, Caller};
@@ -38,6 +38,10 @@ const SUBSCRIPTIONS_MAX: usize = 32;
 const SUBSCRIPTIONS_OF_KEY_MAX: usize = 8;
 /// Pieces that wait to be taken; the followers wait then.
 const PIECES_MAX: usize = 8;
+/// A subscriber to whom nothing comes is told this often how far it is.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Events that are held back until every group has said where it is.
+const HELD_EVENTS_MAX: usize = 10_000;
 /// How often a stream without events looks whether the node stops.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -124,6 +128,8 @@ impl Subscriptions {
             unknown: groups.len(),
             waits_for_all: matches!(asked.from, Beginning::Now),
             has_failed: false,
+            events: Vec::new(),
+            responded: Instant::now(),
             _followers: followers,
             _permit: permit,
         };
@@ -193,6 +199,9 @@ struct Running {
     unknown: usize,
     waits_for_all: bool,
     has_failed: bool,
+    /// Not delivered yet.
+    events: Vec<v1::SubscribedEvent>,
+    responded: Instant,
     _followers: JoinSet<()>,
     _permit: Permit,
 }
@@ -209,26 +218,47 @@ impl Running {
             }
             let told = match timeout(LOOK_INTERVAL, self.pieces.recv()).await {
                 Ok(told) => told?,
+                Err(_elapsed) if self.is_silent() => return Some(Ok(self.respond())),
                 Err(_elapsed) => continue,
             };
-            let (group, piece) = match told {
-                Ok(told) => told,
+            let noted = told.and_then(|(group, piece)| self.note(group, piece));
+            match noted {
+                Ok(()) if self.unknown > 0 && self.waits_for_all => {}
+                Ok(()) => return Some(Ok(self.respond())),
                 Err(error) => {
                     self.has_failed = true;
                     return Some(Err(error));
                 }
-            };
-            let Piece { events, through } = piece;
-            if self.cursor.note(group, through) {
-                self.unknown = self.unknown.saturating_sub(1);
             }
-            if self.waits_for_all && self.unknown > 0 && events.is_empty() {
-                continue;
-            }
-            return Some(Ok(v1::SubscribeResponse {
-                events,
-                cursor: self.cursor.encode(),
-            }));
+        }
+    }
+
+    /// True when it is time to say that the subscription lives: only so a subscriber who is gone is found out.
+    fn is_silent(&self) -> bool {
+        let is_known = self.unknown == 0 || !self.waits_for_all;
+        is_known && self.responded.elapsed() >= SILENCE_MAX
+    }
+
+    fn note(&mut self, group: GroupId, piece: Piece) -> Result<(), ApiError> {
+        let Piece { events, through } = piece;
+        if self.cursor.note(group, through) {
+            self.unknown = self.unknown.saturating_sub(1);
+        }
+        self.events.extend(events);
+        match self.events.len() <= HELD_EVENTS_MAX {
+            true => Ok(()),
+            false => Err(ApiError::new(
+                ErrorKind::Unavailable,
+                "a group of the ring does not say where it is now, try again",
+            )),
+        }
+    }
+
+    fn respond(&mut self) -> v1::SubscribeResponse {
+        self.responded = Instant::now();
+        v1::SubscribeResponse {
+            events: std::mem::take(&mut self.events),
+            cursor: self.cursor.encode(),
         }
     }
 }

@@ -1,19 +1,17 @@
 //! What one group's replica here tells, in pieces of bounded size.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use ringtail_history::{EventFeed, EventPosition, Fed, FedSlice, HistoryError};
 use ringtail_metadata::Directory;
 use ringtail_proto::{GroupId, SiteId, wire::v1};
 use tokio::time::Instant;
 
-use super::{Subscriptions, event};
+use super::{SILENCE_MAX, Subscriptions, event};
 use crate::SiteMachine;
 
 /// Events of one piece.
 const PIECE_EVENTS_MAX: usize = 500;
-/// A subscriber of whose site nothing comes is told this often how far it is.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Some events of one group in their order.
 #[derive(Clone, Debug, Default, PartialEq)]
