@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ringtail_partition::ViewAt;
-use ringtail_proto::{LogIndex, SiteGeneration, SiteId, UnixMillis};
+use ringtail_proto::{Generation, LogIndex, SiteGeneration, SiteId, UnixMillis};
 use ringtail_query::{QueryRequest, Reports, SiteInfo, Standing};
 use serde_json::Value;
 
@@ -32,6 +32,8 @@ impl<'a> Reading<'a> {
                 id,
                 domain: site.domain.clone(),
                 timezone: site.timezone.to_owned(),
+                generation: Generation(0),
+                switches: 0,
             },
             view: node.partitions.view(SiteGeneration::first(id)).await?,
         })

@@ -28,7 +28,7 @@ pub struct Builder<M: SiteMachine> {
 /// How far a build is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BuildProgress {
-    /// The last entry that was looked at.
+    /// The last entry of the site that was applied, or up to where there is none left.
     pub at: LogIndex,
     /// Events that this process has applied for it.
     pub events: u64,
@@ -88,7 +88,7 @@ impl<M: SiteMachine> Builder<M> {
             for unbuilt in self.partitions.unbuilt(group).unwrap_or_default() {
                 let site = unbuilt.site;
                 unbuilt_now.push(site);
-                if self.wishes.is_paused(site.site) {
+                if self.wishes.is_paused(site) {
                     continue;
                 }
                 match self.build(group, &unbuilt).await {
@@ -123,6 +123,7 @@ impl<M: SiteMachine> Builder<M> {
             match run {
                 Run::Through => {
                     let taken = sealed.max(build.applied());
+                    self.progress.lock().entry(unbuilt.site).or_default().at = taken;
                     build.finish(taken).await?;
                     return Ok(true);
                 }
@@ -154,7 +155,7 @@ impl<M: SiteMachine> Builder<M> {
                     return Ok(Run::SetBack);
                 }
                 unwritten += events;
-                let is_paused = self.wishes.is_paused(site);
+                let is_paused = self.wishes.is_paused(build.site());
                 if is_end || is_paused || unwritten >= self.options.build_events_max {
                     build.checkpoint().await?;
                     unwritten = 0;

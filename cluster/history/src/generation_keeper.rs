@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures::{StreamExt as _, stream};
 use ringtail_partition::{Partitions, SiteGenerations, SiteMachine};
 use ringtail_proto::{
-    Generation,
+    Generation, SiteId,
     stored::{GenerationBegin, GenerationCommand, generation_command::Change},
 };
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -49,9 +49,13 @@ impl<M: SiteMachine> GenerationKeeper<M> {
         }
     }
 
-    /// One round over all sites that were reprocessed; returns how many changes hold now.
+    /// One round over all sites of groups led here that were reprocessed; returns how many changes hold now.
     pub async fn run_once(&self) -> usize {
-        let changed = stream::iter(self.wishes.all()).map(|wish| async move {
+        let slots = self.partitions.slots();
+        let leads = |site: &SiteId| self.partitions.leads(slots.group_of(*site));
+        let wishes = self.wishes.sites().into_iter().filter(leads);
+        let wishes: Vec<SiteWish> = wishes.filter_map(|site| self.wishes.of(site)).collect();
+        let changed = stream::iter(wishes).map(|wish| async move {
             let site = wish.site;
             self.fulfil(&wish).await.unwrap_or_else(|error| {
                 metrics::counter!("ringtail_reprocess_failures_total").increment(1);
@@ -65,11 +69,6 @@ impl<M: SiteMachine> GenerationKeeper<M> {
 
     async fn fulfil(&self, wish: &SiteWish) -> Result<usize, HistoryError> {
         let group = self.partitions.slots().group_of(wish.site);
-        // Of a group that is not here another node sees to it.
-        let leads = |state: ringtail_partition::ArchiveState| state.leading_term.is_some();
-        if !self.partitions.archive_state(group).is_ok_and(leads) {
-            return Ok(0);
-        }
         let plan = GenerationPlan::new(wish, &self.partitions.generations(wish.site)?);
         let mut changes = 0;
         for change in &plan.changes {

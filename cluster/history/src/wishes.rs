@@ -1,15 +1,18 @@
 //! Which generations sites are to have.
 
 use bytes::Bytes;
-use ringtail_proto::{Generation, SiteId};
+use ringtail_proto::{Generation, SiteGeneration, SiteId};
 
 /// What the ring's administrators decided about the generations of sites. It may be behind what others know.
 pub trait Wishes: Send + Sync + 'static {
     /// All sites that were reprocessed at least once.
-    fn all(&self) -> Vec<SiteWish>;
+    fn sites(&self) -> Vec<SiteId>;
 
-    /// True when nobody is to build on at this site for now.
-    fn is_paused(&self, site: SiteId) -> bool;
+    /// The generations that a site is to have.
+    fn of(&self, site: SiteId) -> Option<SiteWish>;
+
+    /// True when nobody is to build on at this generation for now.
+    fn is_paused(&self, site: SiteGeneration) -> bool;
 }
 
 /// The generations that one site is to have.

@@ -243,23 +243,22 @@ pub enum Command {
     CancelReprocess {
         /// The site.
         site: SiteId,
-    },
-    /// Makes queries read a site's next generation.
-    SwitchGeneration {
-        /// The site.
-        site: SiteId,
         /// The next generation's number.
         generation: u32,
     },
-    /// Makes queries read a site's former generation again; the present one becomes the former.
-    UndoSwitch {
+    /// Makes queries read a site's next generation, or its former one again; the present one becomes the former.
+    SwitchGeneration {
         /// The site.
         site: SiteId,
+        /// That generation's number.
+        generation: u32,
     },
     /// Gives up a site's former generation.
     AcceptGeneration {
         /// The site.
         site: SiteId,
+        /// The former generation's number.
+        former: u32,
     },
 }
 
@@ -283,7 +282,6 @@ impl Command {
             | Self::PauseReprocess { .. }
             | Self::CancelReprocess { .. }
             | Self::SwitchGeneration { .. }
-            | Self::UndoSwitch { .. }
             | Self::AcceptGeneration { .. } => 2,
             _ => 0,
         }
@@ -307,6 +305,9 @@ impl Command {
             | Self::SetReplicationFactor { .. }
             | Self::RaiseFeatureGate { .. }
             | Self::PauseReprocess { .. }
+            | Self::CancelReprocess { .. }
+            | Self::SwitchGeneration { .. }
+            | Self::AcceptGeneration { .. }
             | Self::SettleGroup { .. } => true,
             Self::AddSite { .. }
             | Self::RenameSite { .. }
@@ -317,10 +318,6 @@ impl Command {
             | Self::CreateJoinToken { .. }
             | Self::RevokeJoinToken { .. }
             | Self::Reprocess { .. }
-            | Self::CancelReprocess { .. }
-            | Self::SwitchGeneration { .. }
-            | Self::UndoSwitch { .. }
-            | Self::AcceptGeneration { .. }
             | Self::MoveGroup { .. } => false,
         }
     }
@@ -451,20 +448,17 @@ impl fmt::Display for Command {
                 site,
                 is_paused: false,
             } => write!(formatter, "resume the reprocessing of site {site}"),
-            Self::CancelReprocess { site } => {
-                write!(formatter, "cancel the reprocessing of site {site}")
+            Self::CancelReprocess { site, generation } => {
+                write!(formatter, "give up generation {generation} of site {site}")
             }
             Self::SwitchGeneration { site, generation } => {
                 write!(formatter, "switch site {site} to generation {generation}")
             }
-            Self::UndoSwitch { site } => {
+            Self::AcceptGeneration { site, former } => {
                 write!(
                     formatter,
-                    "switch site {site} back to its former generation"
+                    "give up the former generation {former} of site {site}"
                 )
-            }
-            Self::AcceptGeneration { site } => {
-                write!(formatter, "give up the former generation of site {site}")
             }
         }
     }

@@ -186,12 +186,15 @@ pub(crate) fn decide(
         Command::PauseReprocess { site, is_paused } => {
             rules.change_past(site, |past| past.pause(is_paused))
         }
-        Command::CancelReprocess { site } => rules.change_past(site, SitePast::cancel),
+        Command::CancelReprocess { site, generation } => {
+            rules.change_past(site, |past| past.cancel(generation))
+        }
         Command::SwitchGeneration { site, generation } => {
             rules.change_past(site, |past| past.switch(generation))
         }
-        Command::UndoSwitch { site } => rules.change_past(site, SitePast::undo),
-        Command::AcceptGeneration { site } => rules.change_past(site, SitePast::accept),
+        Command::AcceptGeneration { site, former } => {
+            rules.change_past(site, |past| past.accept(former))
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub struct SitePast {
     pub site: SiteId,
     /// The highest number that was ever given.
     pub last: u32,
+    /// How often queries were switched from one generation to another.
+    pub switches: u64,
     /// Queries read this one.
     pub serving: GenerationRecord,
     /// Queries read this one before; it is fed, so that it can be gone back to.
@@ -55,6 +57,7 @@ impl SitePast {
         Self {
             site,
             last: 0,
+            switches: 0,
             serving: GenerationRecord {
                 generation: 0,
                 rules: Vec::new(),
@@ -118,44 +121,57 @@ impl SitePast {
         Ok(())
     }
 
-    pub(crate) fn cancel(&mut self) -> Result<(), MetadataError> {
-        let next = self.next.take();
-        next.map(drop)
-            .ok_or(MetadataError::NotReprocessed { site: self.site })
-    }
-
-    /// Queries read the next generation from now on.
-    pub(crate) fn switch(&mut self, generation: u32) -> Result<(), MetadataError> {
+    /// Gives up the next generation; one that is given up already stays so.
+    pub(crate) fn cancel(&mut self, generation: u32) -> Result<(), MetadataError> {
         let next = self
             .next
             .take_if(|next| next.record.generation == generation);
-        let Some(next) = next else {
-            return Err(MetadataError::UnknownGeneration {
-                site: self.site,
-                generation,
-            });
-        };
-        let former = std::mem::replace(&mut self.serving, next.record);
-        self.former = Some(former);
-        Ok(())
-    }
-
-    /// Queries read the former generation again, and the present one becomes the former.
-    pub(crate) fn undo(&mut self) -> Result<(), MetadataError> {
-        match &mut self.former {
-            Some(former) => {
-                std::mem::swap(former, &mut self.serving);
-                Ok(())
-            }
-            None => Err(MetadataError::NoFormerGeneration { site: self.site }),
+        match next {
+            Some(_) => Ok(()),
+            None if self.is_gone(generation) => Ok(()),
+            None => Err(self.unknown(generation)),
         }
     }
 
-    /// Nobody goes back to the former generation any more.
-    pub(crate) fn accept(&mut self) -> Result<(), MetadataError> {
-        let former = self.former.take();
-        former
-            .map(drop)
-            .ok_or(MetadataError::NoFormerGeneration { site: self.site })
+    /// Queries read another generation from now on: the next or the former one.
+    pub(crate) fn switch(&mut self, generation: u32) -> Result<(), MetadataError> {
+        if self.serving.generation == generation {
+            return Ok(());
+        }
+        let next = self
+            .next
+            .take_if(|next| next.record.generation == generation)
+            .map(|next| next.record);
+        let former = self
+            .former
+            .take_if(|former| former.generation == generation);
+        let Some(to) = next.or(former) else {
+            return Err(self.unknown(generation));
+        };
+        self.former = Some(std::mem::replace(&mut self.serving, to));
+        self.switches += 1;
+        Ok(())
+    }
+
+    /// Gives up the former generation; one that is given up already stays so.
+    pub(crate) fn accept(&mut self, former: u32) -> Result<(), MetadataError> {
+        let given_up = self.former.take_if(|known| known.generation == former);
+        match given_up {
+            Some(_) => Ok(()),
+            None if self.is_gone(former) => Ok(()),
+            None => Err(self.unknown(former)),
+        }
+    }
+
+    fn is_gone(&self, generation: u32) -> bool {
+        let mut wanted = self.wanted().into_iter();
+        generation <= self.last && !wanted.any(|record| record.generation == generation)
+    }
+
+    const fn unknown(&self, generation: u32) -> MetadataError {
+        MetadataError::UnknownGeneration {
+            site: self.site,
+            generation,
+        }
     }
 }

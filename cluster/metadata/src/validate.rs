@@ -100,7 +100,6 @@ pub(crate) fn validate(command: &Command) -> Result<(), MetadataError> {
         | Command::PauseReprocess { .. }
         | Command::CancelReprocess { .. }
         | Command::SwitchGeneration { .. }
-        | Command::UndoSwitch { .. }
         | Command::AcceptGeneration { .. }
         | Command::RevokeKey { .. } => Ok(()),
     }

@@ -138,14 +138,23 @@ fn commands() -> Vec<Command> {
             site: SiteId(1),
             is_paused: true,
         },
-        Command::CancelReprocess { site: SiteId(1) },
+        Command::CancelReprocess {
+            site: SiteId(1),
+            generation: 1,
+        },
         reprocess("second"),
         Command::SwitchGeneration {
             site: SiteId(1),
             generation: 2,
         },
-        Command::UndoSwitch { site: SiteId(1) },
-        Command::AcceptGeneration { site: SiteId(1) },
+        Command::SwitchGeneration {
+            site: SiteId(1),
+            generation: 0,
+        },
+        Command::AcceptGeneration {
+            site: SiteId(1),
+            former: 2,
+        },
         reprocess("third"),
     ]
 }

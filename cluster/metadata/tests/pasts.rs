@@ -69,9 +69,16 @@ const fn pause(is_paused: bool) -> Command {
     }
 }
 
-const CANCEL: Command = Command::CancelReprocess { site: SITE };
-const UNDO: Command = Command::UndoSwitch { site: SITE };
-const ACCEPT: Command = Command::AcceptGeneration { site: SITE };
+const fn cancel(generation: u32) -> Command {
+    Command::CancelReprocess {
+        site: SITE,
+        generation,
+    }
+}
+
+const fn accept(former: u32) -> Command {
+    Command::AcceptGeneration { site: SITE, former }
+}
 
 /// The generation that serves, the former and the next one, and all that have to be fed.
 fn generations(replica: &Replica) -> (u32, Option<u32>, Option<u32>, Vec<u32>) {
@@ -94,20 +101,21 @@ fn a_site_goes_from_generation_to_generation_and_back() {
     assert_eq!(generations(&replica), (0, None, Some(1), vec![0, 1]));
     replica.run(switch(1)).unwrap();
     assert_eq!(generations(&replica), (1, Some(0), None, vec![0, 1]));
-    replica.run(UNDO).unwrap();
+    replica.run(switch(0)).unwrap();
     assert_eq!(generations(&replica), (0, Some(1), None, vec![0, 1]));
-    replica.run(UNDO).unwrap();
+    replica.run(switch(1)).unwrap();
     assert_eq!(replica.run(reprocess("two")), Ok(Outcome::Generation(2)));
     assert_eq!(generations(&replica), (1, Some(0), Some(2), vec![0, 1, 2]));
-    replica.run(ACCEPT).unwrap();
+    replica.run(accept(0)).unwrap();
     assert_eq!(generations(&replica), (1, None, Some(2), vec![1, 2]));
-    replica.run(CANCEL).unwrap();
+    replica.run(cancel(2)).unwrap();
     assert_eq!(generations(&replica), (1, None, None, vec![1]));
     assert_eq!(replica.run(reprocess("three")), Ok(Outcome::Generation(3)));
     replica.crash(usize::MAX);
     assert_eq!(generations(&replica), (1, None, Some(3), vec![1, 3]));
     let past = replica.directory().past(SITE).unwrap();
     assert_eq!(past.serving.rules, b"one");
+    assert_eq!(past.switches, 3);
     assert_eq!(past.next.as_ref().unwrap().record.label, "three");
 }
 
@@ -115,20 +123,12 @@ fn a_site_goes_from_generation_to_generation_and_back() {
 fn what_makes_no_sense_is_refused_and_changes_nothing() {
     let mut replica = able();
     let site = SITE;
-    let not_reprocessed = MetadataError::NotReprocessed { site };
-    let no_former = MetadataError::NoFormerGeneration { site };
+    let unknown = |generation| MetadataError::UnknownGeneration { site, generation };
     for (command, expect) in [
-        (pause(true), not_reprocessed.clone()),
-        (CANCEL, not_reprocessed),
-        (UNDO, no_former.clone()),
-        (ACCEPT, no_former),
-        (
-            switch(1),
-            MetadataError::UnknownGeneration {
-                site,
-                generation: 1,
-            },
-        ),
+        (pause(true), MetadataError::NotReprocessed { site }),
+        (cancel(1), unknown(1)),
+        (accept(0), unknown(0)),
+        (switch(1), unknown(1)),
     ] {
         assert_eq!(expect.kind(), ErrorKind::Conflict);
         assert_eq!(replica.run(command), Err(expect));
@@ -146,9 +146,42 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
         Err(MetadataError::UnknownGeneration { .. })
     ));
     assert_eq!(generations(&replica), (0, None, Some(1), vec![0, 1]));
-    let unknown = Command::CancelReprocess { site: SiteId(9) };
+    let unknown = Command::CancelReprocess {
+        site: SiteId(9),
+        generation: 1,
+    };
     let refused = replica.run(unknown);
     assert_eq!(refused, Err(MetadataError::UnknownSite { site: SiteId(9) }));
+}
+
+#[test]
+fn a_step_that_is_repeated_is_taken_once() {
+    let mut replica = able();
+    replica.run(reprocess("one")).unwrap();
+    for _ in 0..2 {
+        replica.run(switch(1)).unwrap();
+        assert_eq!(generations(&replica), (1, Some(0), None, vec![0, 1]));
+    }
+    for _ in 0..2 {
+        replica.run(accept(0)).unwrap();
+        assert_eq!(generations(&replica), (1, None, None, vec![1]));
+    }
+    replica.run(reprocess("two")).unwrap();
+    for _ in 0..2 {
+        replica.run(cancel(2)).unwrap();
+    }
+    replica.run(reprocess("three")).unwrap();
+    replica.run(cancel(2)).unwrap();
+    assert_eq!(generations(&replica), (1, None, Some(3), vec![1, 3]));
+    // Whoever means the one that serves now does not give up the other.
+    replica.run(switch(3)).unwrap();
+    replica.run(switch(1)).unwrap();
+    let refused = replica.run(accept(1));
+    assert!(matches!(
+        refused,
+        Err(MetadataError::UnknownGeneration { .. })
+    ));
+    assert_eq!(generations(&replica), (1, Some(3), None, vec![1, 3]));
 }
 
 #[test]

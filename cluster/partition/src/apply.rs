@@ -18,6 +18,7 @@ use crate::{
     progress::Step,
     site_actor::Apply,
     snapshot_sink::StoreSink,
+    verdict_counts::count_verdicts,
 };
 
 /// A site that cannot read is asked again this many times before the partition stops.
@@ -289,7 +290,12 @@ fn scatter(
         };
         let target = replies.get_mut(*reply);
         match target.and_then(|reply| reply.get_mut(place.clone())) {
-            Some(target) if target.len() == own.len() => target.copy_from_slice(own),
+            Some(target) if target.len() == own.len() => {
+                target.copy_from_slice(own);
+                if !slice.is_command() {
+                    count_verdicts(own);
+                }
+            }
             _ => return Err(mismatch),
         }
     }

@@ -21,42 +21,49 @@ impl<M: SiteMachine> Partition<M> {
         let past = self.progress.lock().past();
         for site in past {
             self.sites.remove(site);
-            // A build that has not noticed the end yet writes no rows after this.
-            let _building = self.building.lock().await;
-            let rows = self.rows();
-            let done = spawn_blocking(move || remove_rows(&*rows, site)).await;
-            removed += done.map_err(|_| PartitionError::Stopping(self.group))??;
+            let mut next = Some(SiteRow::Site);
+            while let Some(first) = next {
+                // A build that has not noticed the end yet waits, and writes no rows after this.
+                let _building = self.building.lock().await;
+                let rows = self.rows();
+                let done = spawn_blocking(move || remove_rows(&*rows, site, first)).await;
+                let (batch, rest) = done.map_err(|_| PartitionError::Stopping(self.group))??;
+                removed += batch;
+                next = rest;
+            }
             self.progress.lock().note_removed(site);
         }
         Ok(removed)
     }
 }
 
-fn remove_rows(rows: &dyn GroupStore, site: SiteGeneration) -> Result<usize, StoreError> {
+/// Removes rows from one on, up to as many as a batch takes; returns how many, and where to go on.
+fn remove_rows(
+    rows: &dyn GroupStore,
+    site: SiteGeneration,
+    first: SiteRow,
+) -> Result<(usize, Option<SiteRow>), StoreError> {
     let mut batch = GroupBatch::new();
-    batch.remove(&complete_key(site));
-    rows.commit(batch)?;
-    let mut removed = 0;
-    loop {
-        let mut batch = GroupBatch::new();
-        let reader = SiteReader::new(rows.snapshot(), site);
-        let last = SiteRow::Notes(LogIndex(u64::MAX), u32::MAX);
-        let read = reader.range(SiteRow::Site, last, &mut |row, _| {
-            if !matches!(row, SiteRow::Notes(..)) {
-                batch.remove(&GroupKey::Site(site, row));
-            }
-            match batch.len() < BATCH_ROWS_MAX {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
-            }
-        });
-        read.map_err(|error| StoreError::Corrupt {
-            message: error.to_string(),
-        })?;
-        if batch.is_empty() {
-            return Ok(removed);
+    let (mut removed, mut rest) = (0, None);
+    let reader = SiteReader::new(rows.snapshot(), site);
+    let last = SiteRow::Notes(LogIndex(u64::MAX), u32::MAX);
+    let read = reader.range(first, last, &mut |row, _| {
+        if removed == BATCH_ROWS_MAX {
+            rest = Some(row);
+            return ControlFlow::Break(());
         }
-        removed += batch.len();
-        rows.commit(batch)?;
+        if !matches!(row, SiteRow::Notes(..)) {
+            batch.remove(&GroupKey::Site(site, row));
+            removed += 1;
+        }
+        ControlFlow::Continue(())
+    });
+    read.map_err(|error| StoreError::Corrupt {
+        message: error.to_string(),
+    })?;
+    if rest.is_none() {
+        batch.remove(&complete_key(site));
     }
+    rows.commit(batch)?;
+    Ok((removed, rest))
 }

@@ -93,7 +93,7 @@ impl<M: SiteMachine> Partition<M> {
         (Some(floor.position.index) > written).then_some(floor)
     }
 
-    async fn persist(&self) -> Result<(), PartitionError> {
+    pub(crate) async fn persist(&self) -> Result<(), PartitionError> {
         let store = self.seams.store.clone();
         match spawn_blocking(move || store.persist()).await {
             Ok(result) => Ok(result?),

@@ -22,6 +22,7 @@ const LOG_ENTRIES_MAX: u64 = 1_024;
 pub struct GenerationBuild<M: SiteMachine> {
     partition: Arc<Partition<M>>,
     site: SiteGeneration,
+    rules: Bytes,
     rows: Arc<dyn GroupStore>,
     /// None while a step has it, and after a step that failed.
     state: Option<Box<M::State>>,
@@ -33,7 +34,7 @@ impl<M: SiteMachine> Partitions<M> {
     /// Begins to build a generation, or goes on with it.
     ///
     /// # Errors
-    /// When the partition is not on this node, or what was built already cannot be read.
+    /// When the partition is not on this node or does not know the generation, or what was built already cannot be read.
     pub async fn build(&self, site: SiteGeneration) -> Result<GenerationBuild<M>, PartitionError> {
         let group = self.slots().group_of(site.site);
         let partition = self.replica(group)?.partition.clone();
@@ -46,7 +47,10 @@ impl<M: SiteMachine> GenerationBuild<M> {
         partition: Arc<Partition<M>>,
         site: SiteGeneration,
     ) -> Result<Self, PartitionError> {
+        // A partition that was opened again may not have come to the generation's beginning yet.
+        let rules = partition.live_rules(site);
         let mut build = Self {
+            rules: rules.ok_or(PartitionError::NotBuilt(site))?,
             rows: partition.rows(),
             partition,
             site,
@@ -72,7 +76,7 @@ impl<M: SiteMachine> GenerationBuild<M> {
 
     async fn load(&mut self) -> Result<(), PartitionError> {
         let (machine, site) = (self.partition.machine.clone(), self.site);
-        let (rows, rules) = (self.rows.clone(), self.partition.rules(site));
+        let (rows, rules) = (self.rows.clone(), self.rules.clone());
         let loaded = self.blocking(move || {
             guard("load", || {
                 machine.load(site, &rules, &LazyRows::new(&*rows, site))
@@ -206,10 +210,12 @@ impl<M: SiteMachine> GenerationBuild<M> {
         };
         let mut next = LogIndex(after.0 + 1);
         while applied().0.saturating_sub(next.0) > LAST_ENTRIES_MAX {
-            let to = applied();
+            let to = applied().min(LogIndex(next.0 + LOG_ENTRIES_MAX));
             self.take_from_log(next, to).await?;
             next = LogIndex(to.0 + 1);
         }
+        // What is long is done before the partition has to wait.
+        partition.persist().await?;
         let _entrance = partition.enter().await?;
         let _applying = partition.applying.lock().await;
         self.check_begun()?;
@@ -217,7 +223,10 @@ impl<M: SiteMachine> GenerationBuild<M> {
         let mut batch = GroupBatch::new();
         batch.put(&complete_key(self.site), Bytes::new());
         self.write(batch).await?;
+        // Otherwise a power loss could leave a log that has ended the generation before and rows that lack this one.
+        partition.persist().await?;
         partition.progress.lock().note_complete(self.site);
+        partition.roll_ups.lock().push(self.site);
         Ok(())
     }
 }

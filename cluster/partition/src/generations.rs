@@ -123,10 +123,18 @@ impl Generations {
         })
     }
 
-    /// The archive holds the verdicts on all entries up to here: generations that ended by then need not be remembered.
-    pub(crate) fn forget_ended(&mut self, sealed: LogIndex) -> Vec<RowChange> {
+    /// The archive holds the verdicts on all entries up to here: generations that ended by then need not be remembered, but
+    /// at sites where they are fed for want of others.
+    pub(crate) fn forget_ended(
+        &mut self,
+        sealed: LogIndex,
+        is_needed: impl Fn(SiteId) -> bool,
+    ) -> Vec<RowChange> {
         let mut rows = Vec::new();
         for (site, generations) in &mut self.sites {
+            if is_needed(*site) {
+                continue;
+            }
             let before = generations.fed.len();
             let is_past = |fed: &Fed| fed.ended.is_some_and(|ended| ended <= sealed);
             generations.fed.retain(|fed| !is_past(fed));
@@ -258,7 +266,7 @@ mod tests {
             Vec::<u32>::new(),
             "the floor is below their end"
         );
-        generations.forget_ended(LogIndex(commands.len() as u64));
+        generations.forget_ended(LogIndex(commands.len() as u64), |_| false);
         let left: Vec<u32> = generations
             .fed(FIRST)
             .iter()

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 use bytes::{BufMut, Bytes, BytesMut};
 use ringtail_checkpoint::{GroupBatch, GroupKey, GroupSnapshot, StoreError};
 use ringtail_proto::{
-    GroupId, LogIndex,
+    GroupId, LogIndex, SiteId,
     stored::{ArchiveChange, GenerationCommand},
 };
 use ringtail_raft::LogPosition;
@@ -70,7 +70,7 @@ impl GroupHistory {
             return false;
         }
         let changes = match command {
-            HistoryCommand::Archive(change) => self.apply_archive(at, change),
+            HistoryCommand::Archive(change) => self.manifest.apply(at.term, change),
             HistoryCommand::Generation(command) => self.generations.apply(at.index, command),
             HistoryCommand::Mirrored(_) => None,
         };
@@ -82,12 +82,14 @@ impl GroupHistory {
         true
     }
 
-    fn apply_archive(&mut self, at: LogPosition, change: &ArchiveChange) -> Option<Vec<RowChange>> {
-        let mut rows = self.manifest.apply(at.term, change)?;
-        if let Some(seal) = &change.seal {
-            rows.extend(self.generations.forget_ended(LogIndex(seal.index)));
+    /// What has ended and is sealed is forgotten, but at sites where it is fed for want of others. Replicas may differ in
+    /// that: it decides nothing.
+    pub(crate) fn forget_ended(&mut self, is_needed: impl Fn(SiteId) -> bool) {
+        if let Some(sealed) = self.manifest.sealed() {
+            let sealed = sealed.position.index;
+            let rows = self.generations.forget_ended(sealed, is_needed);
+            self.unwritten.extend(rows);
         }
-        Some(rows)
     }
 
     /// The last entry that changed it.

@@ -106,6 +106,13 @@ impl<M: SiteMachine> Partitions<M> {
         })
     }
 
+    /// True while this node leads a group.
+    #[must_use]
+    pub fn leads(&self, group: GroupId) -> bool {
+        let replica = self.replica(group);
+        replica.is_ok_and(|replica| replica.raft.watch_leadership().current().is_leader)
+    }
+
     /// The next entries that the archive needs, as many as the limits allow and of one UTC day of stamps; none when there are
     /// none whose verdicts are settled.
     ///
@@ -222,7 +229,7 @@ impl<M: SiteMachine> Partition<M> {
             index: last.0,
             stamp_ms: stamp.0,
             membership: membership.unwrap_or_default(),
-            began_index: began.filter(|_| sealed.is_none()).unwrap_or_default().0,
+            began_index: sealed.is_none().then(|| began.unwrap_or_default().0),
             began_ms: first_stamp
                 .filter(|_| sealed.is_none())
                 .unwrap_or_default()

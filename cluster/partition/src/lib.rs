@@ -65,6 +65,7 @@ mod status;
 mod tests;
 mod unsealed;
 mod verdict_book;
+mod verdict_counts;
 
 pub use archive_objects::{ArchiveManifest, SealedEntries};
 pub use clock::{Clock, SystemClock};

@@ -115,9 +115,9 @@ impl Manifest {
             rows.push((object_key(&object.path), Some(object_row(object))));
         }
         if let Some(seal) = &change.seal {
-            if self.sealed.is_none() {
+            if let Some(after) = seal.began_index.filter(|_| self.sealed.is_none()) {
                 let began = ArchiveBegan {
-                    after: LogIndex(seal.began_index),
+                    after: LogIndex(after),
                     stamp: UnixMillis(seal.began_ms),
                 };
                 rows.push((BEGAN, Some(began.encode())));

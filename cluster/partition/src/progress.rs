@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use bytes::Bytes;
-use ringtail_proto::{LogIndex, SiteGeneration, UnixMillis, stored::ArchiveChange};
+use ringtail_proto::{LogIndex, SiteGeneration, SiteId, UnixMillis, stored::ArchiveChange};
 use ringtail_raft::{Committed, LogPosition};
 
 use crate::{
@@ -89,6 +89,31 @@ impl Progress {
         (since > sealed).then_some((LogIndex(sealed.0 + 1), since))
     }
 
+    /// What the log says about the past is another matter now.
+    fn follow_history(&mut self) {
+        let generations = &self.history.generations;
+        let is_live_here = |site: SiteId| {
+            let mut live = generations.fed(site).iter();
+            live.any(|fed| {
+                let generation = fed.generation();
+                fed.ended.is_none()
+                    && is_complete(&self.complete, SiteGeneration { site, generation })
+            })
+        };
+        let live_here: BTreeSet<SiteId> = generations
+            .later()
+            .map(|(site, _)| site.site)
+            .filter(|site| is_live_here(*site))
+            .collect();
+        self.history.forget_ended(|site| !live_here.contains(&site));
+        self.feeds = Feeds::new(&self.history.generations, &self.complete);
+        if let Some(sealed) = self.history.manifest.sealed() {
+            let index = sealed.position.index;
+            self.unsealed.forget_through(index);
+            self.cap();
+        }
+    }
+
     /// A later generation holds all that it is derived from.
     pub(crate) fn note_complete(&mut self, site: SiteGeneration) {
         self.complete.insert(site);
@@ -99,7 +124,9 @@ impl Progress {
     pub(crate) fn past(&self) -> Vec<SiteGeneration> {
         let floor = self.floor.as_ref().map(|floor| floor.position.index);
         let ended = self.history.generations.ended_by(floor.unwrap_or_default());
-        ended.filter(|site| !self.removed.contains(site)).collect()
+        let is_left =
+            |site: &SiteGeneration| !self.removed.contains(site) && !self.feeds.contains(*site);
+        ended.filter(is_left).collect()
     }
 
     /// A generation that has ended has no rows here any more.
@@ -195,17 +222,11 @@ impl<M: SiteMachine> Partition<M> {
             (Some(command), Some(at)) => progress.history.apply(at, command),
             _ => false,
         };
-        if holds && step.history.is_some() {
-            let feeds = Feeds::new(&progress.history.generations, &progress.complete);
-            progress.feeds = feeds;
-        }
         if let Some(HistoryCommand::Archive(change)) = step.history.as_ref().filter(|_| holds) {
             progress.follow_objects(change);
         }
-        if let Some(sealed) = progress.history.manifest.sealed().filter(|_| holds) {
-            let index = sealed.position.index;
-            progress.unsealed.forget_through(index);
-            progress.cap();
+        if holds {
+            progress.follow_history();
         }
         drop(progress);
         self.counters

@@ -45,7 +45,6 @@ pub(crate) struct SiteActor<M: SiteMachine> {
     state: Option<Box<M::State>>,
     /// Entries since the last checkpoint that cannot be applied.
     poisoned: BTreeSet<LogIndex>,
-    /// The generation's verdicts are told to clients and to the archive.
     /// Verdicts since the last checkpoint that its note will tell.
     verdicts: PendingVerdicts,
     /// Another one after each batch that changed the site's rows: background work based on older rows is not written,

@@ -76,10 +76,18 @@ impl<M: SiteMachine> Partition<M> {
         }
     }
 
-    /// The rules of a generation.
+    /// The rules of a generation that has an actor; one that was forgotten since its end is fed nothing more.
     pub(crate) fn rules(&self, site: SiteGeneration) -> Bytes {
         let progress = self.progress.lock();
         let fed = progress.history.generations.get(site);
         fed.map(|fed| fed.rules.clone()).unwrap_or_default()
+    }
+
+    /// The rules of a generation that takes new entries; none of any other.
+    pub(crate) fn live_rules(&self, site: SiteGeneration) -> Option<Bytes> {
+        let progress = self.progress.lock();
+        let fed = progress.history.generations.get(site);
+        let live = fed.filter(|fed| fed.ended.is_none())?;
+        Some(live.rules.clone())
     }
 }

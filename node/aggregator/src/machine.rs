@@ -42,11 +42,8 @@ impl SiteMachine for Aggregator {
     ) -> Result<Vec<Verdict>, SiteMachineError> {
         match change {
             SiteChange::Events { batch, events } => {
-                let verdicts = state
-                    .apply_events(at.index, at.stamp, batch, events, rows)
-                    .map_err(state_error)?;
-                count(&verdicts);
-                Ok(verdicts)
+                let applied = state.apply_events(at.index, at.stamp, batch, events, rows);
+                applied.map_err(state_error)
             }
             SiteChange::Command(command) => {
                 state
@@ -129,30 +126,6 @@ fn state_error(error: StateError) -> SiteMachineError {
             SiteMachineError::Damaged {
                 message: error.to_string(),
             }
-        }
-    }
-}
-
-fn count(verdicts: &[Verdict]) {
-    let (mut accepted, mut late, mut duplicate) = (0_u64, 0_u64, 0_u64);
-    for verdict in verdicts {
-        match verdict {
-            Verdict::Accepted => accepted += 1,
-            Verdict::Late => late += 1,
-            Verdict::Duplicate => duplicate += 1,
-            Verdict::Dropped(reason) => {
-                metrics::counter!("ringtail_aggregate_events", "verdict" => "dropped", "reason" => reason.name())
-                    .increment(1);
-            }
-        }
-    }
-    for (verdict, events) in [
-        ("accepted", accepted),
-        ("late", late),
-        ("duplicate", duplicate),
-    ] {
-        if events > 0 {
-            metrics::counter!("ringtail_aggregate_events", "verdict" => verdict).increment(events);
         }
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Meta {
     /// The stamp of that index.
     pub(crate) as_of: String,
     pub(crate) as_of_unix_ms: i64,
+    /// The generation of the site's history that answered.
+    pub(crate) generation: u32,
     /// False when no node was reached that is in touch with the site's partition.
     pub(crate) is_fresh: bool,
     /// Sent back as `session`, it keeps later answers from going behind this one.

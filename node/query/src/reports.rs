@@ -185,6 +185,7 @@ impl Answer<'_> {
             index: self.standing.index.0,
             as_of: plan.calendar.rfc3339(self.standing.stamp),
             as_of_unix_ms: self.standing.stamp.0,
+            generation: self.site.generation.0,
             is_fresh: self.standing.is_fresh,
             session: self.session(source).to_string(),
             pending_late: source.pending_late(),
@@ -209,6 +210,7 @@ impl Answer<'_> {
             site: self.site.id,
             seen: Seen::of(self.standing.index, source),
             now: self.plan.now,
+            switches: self.site.switches,
         }
     }
 

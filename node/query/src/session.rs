@@ -7,7 +7,9 @@ use ringtail_proto::{LogIndex, SiteId, UnixMillis};
 use crate::{error::QueryError, source::SiteSource};
 
 /// The first field of a token: a later form has another one.
-const FORM: &str = "1";
+const FORM: &str = "2";
+/// The form before sites could be switched to other generations.
+const FORM_WITHOUT_SWITCHES: &str = "1";
 /// A token that promises more of the future than clocks of nodes may differ by is not believed.
 const NOW_AHEAD_MS_MAX: i64 = 10 * 60_000;
 
@@ -20,6 +22,8 @@ pub struct Session {
     pub seen: Seen,
     /// What time it was: today never becomes yesterday's evening again.
     pub now: UnixMillis,
+    /// How often the site had been switched to another generation of its history.
+    pub switches: u64,
 }
 
 /// What of a site's log an answer includes.
@@ -77,8 +81,11 @@ impl Session {
 impl fmt::Display for Session {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (site, index, complete) = (self.site.0, self.seen.index.0, self.seen.complete.0);
-        let now = self.now.0;
-        write!(formatter, "{FORM}.{site:x}.{index:x}.{complete:x}.{now:x}")
+        let (now, switches) = (self.now.0, self.switches);
+        write!(
+            formatter,
+            "{FORM}.{site:x}.{index:x}.{complete:x}.{now:x}.{switches:x}"
+        )
     }
 }
 
@@ -86,9 +93,13 @@ impl FromStr for Session {
     type Err = QueryError;
 
     fn from_str(token: &str) -> Result<Self, QueryError> {
-        let fields: Vec<&str> = token.splitn(6, '.').collect();
-        let &[FORM, site, index, complete, now] = fields.as_slice() else {
-            return Err(not_understood());
+        let fields: Vec<&str> = token.splitn(7, '.').collect();
+        let (site, index, complete, now, switches) = match *fields.as_slice() {
+            [FORM, site, index, complete, now, switches] => (site, index, complete, now, switches),
+            [FORM_WITHOUT_SWITCHES, site, index, complete, now] => {
+                (site, index, complete, now, "0")
+            }
+            _ => return Err(not_understood()),
         };
         let number = |text: &str| u64::from_str_radix(text, 16).map_err(|_| not_understood());
         let now = i64::from_str_radix(now, 16).map_err(|_| not_understood())?;
@@ -99,6 +110,7 @@ impl FromStr for Session {
                 complete: LogIndex(number(complete)?),
             },
             now: UnixMillis(now),
+            switches: number(switches)?,
         })
     }
 }
@@ -121,6 +133,7 @@ mod tests {
                 complete: LogIndex(complete),
             },
             now: UnixMillis(1_700_000_000_000),
+            switches: 3,
         }
     }
 
@@ -131,6 +144,8 @@ mod tests {
             Session::parse(&seen.to_string(), SiteId(77)).ok(),
             Some(seen)
         );
+        let before = Session::parse("1.4d.c.9.1", SiteId(77));
+        assert_eq!(before.map(|session| session.switches).ok(), Some(0));
     }
 
     #[test]
@@ -140,7 +155,10 @@ mod tests {
         for wrong in [
             "",
             "1",
+            "3.4d.9.9.1.1",
             "2.4d.9.9.1",
+            "2.4d.9.9.1.1.1",
+            "2.4d.9.9.1.x",
             "1.4d.9.9",
             "1.4d.9.9.1.1",
             "1.4d.-9.9.1",

@@ -3,7 +3,7 @@
 use ringtail_analytics::{
     CellTable, Dimension, Minute, RecentCell, RecentTable, SiteView, Zone, fold_dimension,
 };
-use ringtail_proto::{HourStart, LogIndex, RowReader, SiteId, Text, UnixMillis};
+use ringtail_proto::{Generation, HourStart, LogIndex, RowReader, SiteId, Text, UnixMillis};
 
 use crate::error::QueryError;
 
@@ -66,6 +66,10 @@ pub struct SiteInfo {
     pub domain: String,
     /// IANA name of its zone; empty is UTC. The log's own word counts where it has one.
     pub timezone: String,
+    /// The generation of its history that is asked.
+    pub generation: Generation,
+    /// How often it was switched to another one.
+    pub switches: u64,
 }
 
 impl SiteSource for SiteView {

@@ -71,6 +71,33 @@ async fn state(node: &Node, token: &str, domain: &str) -> Value {
     state
 }
 
+/// Events in the archive, as a node knows it.
+async fn sealed(node: &Node, token: &str) -> u64 {
+    let path = "/api/v1/archive";
+    let (status, archive) = node.send(Method::GET, path, Some(token), "").await;
+    assert_eq!(status, StatusCode::OK, "{archive}");
+    let groups = archive["groups"].as_array().unwrap().iter();
+    let objects = groups.flat_map(|group| group["objects"].as_array().unwrap());
+    let of_events = objects.filter(|object| object["table"] == json!("events"));
+    of_events
+        .map(|object| object["rows"].as_u64().unwrap())
+        .sum()
+}
+
+/// Seals until the archive holds so many events, stored drops among them.
+async fn until_sealed(node: &Node, token: &str, expect: u64) {
+    let begin = Instant::now();
+    loop {
+        post(node, token, "/api/v1/archive/seal").await;
+        let found = sealed(node, token).await;
+        if found == expect {
+            return;
+        }
+        assert!(found < expect && begin.elapsed() < PATIENCE, "{found}");
+        sleep(LOOK).await;
+    }
+}
+
 /// Waits until all replicas hold the next generation.
 async fn until_built(node: &Node, token: &str, domain: &str) -> Value {
     let begin = Instant::now();
@@ -116,7 +143,7 @@ async fn a_rule_that_dropped_real_visitors_is_repaired_compared_switched_and_und
         beacon(&node, KIOSK, page).await;
     }
     until_counted(&node, &token, 3).await;
-    cli(&node, &["archive", "seal"]);
+    until_sealed(&node, &token, 7).await;
     // These are in the log alone when the generation begins.
     beacon(&node, KIOSK, 4).await;
     beacon(&node, BROWSER, 5).await;
@@ -198,6 +225,7 @@ async fn what_cannot_be_reprocessed_is_refused_with_its_reason() {
     let from = ["--from", "yesterday"];
     let yesterday = [under.as_slice(), from.as_slice()].concat();
     refused(&node, &yesterday, "neither a date");
+    refused(&node, &["reprocess", "undo", "--site", SITE], "no former");
     for step in ["switch", "cancel", "pause", "resume"] {
         let command = ["reprocess", step, "--site", SITE];
         refused(&node, &command, "not being reprocessed");
@@ -217,7 +245,7 @@ async fn a_build_is_paused_goes_on_and_is_given_up() {
     for number in 0..10 {
         send(&node, &token, number).await;
     }
-    cli(&node, &["archive", "seal"]);
+    until_sealed(&node, &token, 10).await;
     cli(&node, &["reprocess", "--site", SITE, "--detach"]);
     cli(&node, &["reprocess", "pause", "--site", SITE]);
     let again = ["reprocess", "--site", SITE, "--detach"];
@@ -237,10 +265,150 @@ async fn a_build_is_paused_goes_on_and_is_given_up() {
     assert_eq!(count(&node, &token).await, Some(10));
 }
 
-/// A request that succeeds.
-async fn post(node: &Node, token: &str, path: &str) {
-    let (status, answer) = node.send(Method::POST, path, Some(token), "{}").await;
-    assert!(status.is_success(), "{path}: {status} {answer}");
+#[tokio::test]
+async fn rules_may_spare_what_came_before_a_date() {
+    let node = start_alone().await;
+    let token = node.token();
+    add_site(&node, SITE).await;
+    beacon(&node, BROWSER, 1).await;
+    beacon(&node, KIOSK, 2).await;
+    until_counted(&node, &token, 1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("kiosks.toml");
+    fs::write(&rules, KIOSKS_ARE_PEOPLE).unwrap();
+    let rules = rules.to_str().unwrap();
+    for (from, expect) in [
+        ("2999-01-01", "nothing differs"),
+        ("2000-01-01T00:00:00Z", "pageviews"),
+    ] {
+        let begin = [
+            "reprocess",
+            "--site",
+            SITE,
+            "--rules",
+            rules,
+            "--from",
+            from,
+        ];
+        cli(&node, &begin);
+        let diff = cli(&node, &["reprocess", "diff", "--site", SITE]);
+        assert!(diff.contains(expect), "from {from}: {diff}");
+        cli(&node, &["reprocess", "cancel", "--site", SITE]);
+    }
+}
+
+#[tokio::test]
+async fn imported_history_is_archived_and_reprocessed() {
+    let node = start_alone().await;
+    let token = node.token();
+    add_site(&node, SITE).await;
+    let log = node.path("access.log");
+    let lines = ["/a?q=1", "/a?q=2", "/b"].map(|page| {
+        format!("192.0.2.7 - - [03/May/2025:10:00:00 +0000] \"GET {page} HTTP/1.1\" 200 9 \"-\" \"{BROWSER}\"\n")
+    });
+    fs::write(&log, lines.concat()).unwrap();
+    let import = [
+        "import",
+        "access-log",
+        "--site",
+        SITE,
+        log.to_str().unwrap(),
+    ];
+    cli(&node, &import);
+    until_counted(&node, &token, 3).await;
+    until_sealed(&node, &token, 3).await;
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("pages.toml");
+    fs::write(
+        &rules,
+        "[[pages]]\nreplace = '^/a.*'\nwith = \"/all-of-a\"\n",
+    )
+    .unwrap();
+    let begin = [
+        "reprocess",
+        "--site",
+        SITE,
+        "--rules",
+        rules.to_str().unwrap(),
+    ];
+    cli(&node, &begin);
+    cli(&node, &["reprocess", "switch", "--site", SITE]);
+    let pages = json!({
+        "site_id": SITE,
+        "metrics": ["pageviews"],
+        "date_range": "all",
+        "dimensions": ["event:page"],
+    });
+    let report = node.admin(Method::POST, "/api/v2/query", pages).await;
+    let rows = report["results"].as_array().unwrap().iter();
+    let rows: Vec<_> = rows
+        .map(|row| (row["dimensions"][0].clone(), row["metrics"][0].clone()))
+        .collect();
+    assert_eq!(
+        rows,
+        [(json!("/all-of-a"), json!(2)), (json!("/b"), json!(1))]
+    );
+    // The import goes on where it was: its position is part of every generation.
+    cli(&node, &import);
+    assert_eq!(count(&node, &token).await, Some(3));
+}
+
+#[tokio::test]
+async fn nobody_switches_before_every_replica_has_said_that_it_is_ready() {
+    let first = start();
+    let token = first.token();
+    add_site(&first, SITE).await;
+    let second = first.start_joining_with(OWN);
+    let third = first.start_joining_with(OWN);
+    for node in [&first, &second, &third] {
+        until_ring(node, &token, "settled on three", |ring| is_settled(ring, 3)).await;
+    }
+    send(&first, &token, 1).await;
+    post(&second, &token, &path_of(SITE)).await;
+    until_built(&second, &token, SITE).await;
+    third.freeze();
+    let path = format!("{}/switch", path_of(SITE));
+    let (status, answer) = first.send(Method::POST, &path, Some(&token), "{}").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    assert!(answer.to_string().contains("does not answer"), "{answer}");
+    third.go_on();
+    post(&first, &token, &path).await;
+    // Who has seen the new generation sees no other one again, whichever node answers.
+    let mut query = json!({"site_id": SITE, "metrics": ["pageviews"], "date_range": "all"});
+    for node in [&first, &second, &third, &first] {
+        let begin = Instant::now();
+        let report = loop {
+            let path = "/api/v2/query";
+            let (status, report) = node
+                .send(Method::POST, path, Some(&token), query.to_string())
+                .await;
+            if status.is_success() {
+                break report;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{status} {report}");
+            sleep(LOOK).await;
+        };
+        assert_eq!(report["meta"]["generation"], json!(1), "{report:#}");
+        assert_eq!(report["results"][0]["metrics"][0], json!(1));
+        query["session"] = report["meta"]["session"].clone();
+    }
+}
+
+/// A request that succeeds, perhaps not at once: a busy node may be late to say that it is there.
+async fn post(node: &Node, token: &str, path: &str) -> Value {
+    let begin = Instant::now();
+    loop {
+        let (status, answer) = node.send(Method::POST, path, Some(token), "{}").await;
+        if status.is_success() {
+            return answer;
+        }
+        let is_possible = status == StatusCode::SERVICE_UNAVAILABLE;
+        assert!(
+            is_possible && begin.elapsed() < PATIENCE,
+            "{path}: {status} {answer}"
+        );
+        sleep(LOOK).await;
+    }
 }
 
 /// The hashes of all sites' generations on a node.
@@ -303,9 +471,15 @@ async fn under_unchanged_rules_every_replica_has_the_same_state_again() {
     }
     for number in 0..4 {
         send_to_sites(&nodes[number as usize % 3], &token, sites, number).await;
+    }
+    // Seals of whoever leads what, until most of it is in the archive.
+    let begin = Instant::now();
+    while sealed(&nodes[0], &token).await < 3 * sites as u64 {
         for node in &nodes {
             post(node, &token, "/api/v1/archive/seal").await;
         }
+        assert!(begin.elapsed() < PATIENCE, "nothing is sealed");
+        sleep(LOOK).await;
     }
     for site in 0..sites {
         let path = path_of(&format!("site-{site}.test"));

@@ -22,7 +22,7 @@ fn seal(after_index: u64, index: u64, paths: &[&'static str]) -> ArchiveChange {
             index,
             stamp_ms: 77,
             membership: Bytes::from_static(b"members"),
-            began_index: 4,
+            began_index: Some(4),
             began_ms: 55,
         }),
         term: TERM,
@@ -71,7 +71,7 @@ fn a_change_that_does_not_fit_is_void_as_a_whole() {
     assert_eq!(paths(&manifest), [b"c"]);
     let mut later = seal(9, 14, &["d"]);
     if let Some(seal) = &mut later.seal {
-        seal.began_index = 8;
+        seal.began_index = Some(8);
     }
     assert!(manifest.apply(TERM, &later).is_some());
     assert_eq!(paths(&manifest), [b"c", b"d"]);

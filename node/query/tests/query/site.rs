@@ -6,8 +6,8 @@ use bytes::Bytes;
 use jiff::{Timestamp, tz::TimeZone};
 use ringtail_analytics::{HOUR_MS, SiteState, roll_up};
 use ringtail_proto::{
-    Acquisition, Client, CurrencyCode, Event, EventFlags, EventId, LogIndex, Place, Revenue,
-    RowReadError, RowReader, RowWrite, SiteId, SiteRow, Text, UnixMillis, VisitorId,
+    Acquisition, Client, CurrencyCode, Event, EventFlags, EventId, Generation, LogIndex, Place,
+    Revenue, RowReadError, RowReader, RowWrite, SiteId, SiteRow, Text, UnixMillis, VisitorId,
     stored::{
         BatchWriter, Goal, SiteCommand, SiteSettings, ZoneTransition, goal::Condition,
         site_command::Change,
@@ -146,6 +146,8 @@ impl Site {
                 id: SiteId(7),
                 domain: "example.com".to_owned(),
                 timezone: timezone.to_owned(),
+                generation: Generation(0),
+                switches: 0,
             },
             reports: Reports::new(1 << 20),
             now: UnixMillis(0),

@@ -66,7 +66,7 @@ impl LocalReplicas {
     }
 
     /// The generation of a site that queries read.
-    pub(crate) fn serving(&self, site: SiteId) -> SiteGeneration {
+    fn serving(&self, site: SiteId) -> SiteGeneration {
         self.directory.serving(site)
     }
 

@@ -1,7 +1,7 @@
 //! What this node answers other nodes about sites that it holds. It never asks further.
 
 use ringtail_proto::{
-    EventId, SiteId, UnixMillis,
+    EventId, Generation, SiteId, UnixMillis,
     wire::peer::{
         self,
         queries_server::{Queries, QueriesServer},
@@ -53,6 +53,8 @@ impl Queries for QueriesService {
                 id: SiteId(asked.site),
                 domain: asked.domain,
                 timezone: asked.timezone,
+                generation: Generation(asked.generation),
+                switches: asked.switches,
             },
             seen: from_wire(asked.seen),
             now: UnixMillis(asked.now_ms),

@@ -40,8 +40,10 @@ impl LookService {
     /// The node as it is now.
     pub(crate) fn look(&self, request: &peer::NodeLookRequest) -> peer::NodeLookReply {
         let groups = self.raft.groups();
+        // It costs a walk over the sites in memory, and only who asks for generations wants to know.
+        let is_archive_asked = !request.sites.is_empty();
         let looks = groups.iter().map(|group| peer::GroupLook {
-            archive: self.archive(group.id()),
+            archive: is_archive_asked.then(|| self.archive(group.id())).flatten(),
             generations: self.generations(group, request),
             ..look_at(self.node, group)
         });
@@ -58,11 +60,10 @@ impl LookService {
             return None;
         }
         let state = self.partitions.archive_state(group).ok()?;
-        let began = state.began.unwrap_or_default();
         Some(peer::ArchiveLook {
             sealed: state.sealed.map(|index| index.0),
-            began_after: began.after.0,
-            began_ms: began.stamp.0,
+            began_after: state.began.map(|began| began.after.0),
+            began_ms: state.began.unwrap_or_default().stamp.0,
         })
     }
 

@@ -5,7 +5,7 @@ mod forwards;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use ringtail_metadata::{Scope, Site};
+use ringtail_metadata::{Metadata, Scope, Site, SitePast};
 use ringtail_partition::PartitionError;
 use ringtail_proto::{ErrorKind, Generation, SiteGeneration, UnixMillis};
 use ringtail_query::{QueryError, QueryRequest, Seen, Session, SiteInfo};
@@ -32,6 +32,7 @@ const CACHE_BYTES_MAX: u64 = ringtail_query::Reports::CACHE_BYTES_MAX;
 #[derive(Clone)]
 pub(crate) struct Reports {
     pub(crate) access: Access,
+    metadata: Metadata,
     health: Arc<Health>,
     local: LocalReplicas,
     forwards: Forwards,
@@ -75,6 +76,7 @@ fn terms_for(seen: Seen) -> Vec<Terms> {
 impl Reports {
     pub(crate) fn new(
         access: Access,
+        metadata: Metadata,
         health: Arc<Health>,
         local: LocalReplicas,
         peers: PeerReplicas,
@@ -82,6 +84,7 @@ impl Reports {
     ) -> Self {
         Self {
             access,
+            metadata,
             health,
             local,
             forwards: Forwards::new(peers),
@@ -105,9 +108,11 @@ impl Reports {
             .map(|token| Session::parse(token, site.id))
             .transpose()?;
         let clock = self.clock.now();
+        let switches = session.map_or(0, |session| session.switches);
+        let site = self.site_info(&site, request.generation, switches).await?;
         let question = Question {
             request,
-            site: site_info(&site),
+            site,
             seen: session.map(|session| session.seen).unwrap_or_default(),
             now: session.map_or(clock, |session| session.now(clock)),
         };
@@ -119,6 +124,31 @@ impl Reports {
                 Err(ApiError::new(ErrorKind::Unavailable, message))
             }
         }
+    }
+
+    /// The site, with the generation that answers: the one that was asked for, or the one that serves. A caller who has
+    /// seen the site switched more often than this node knows waits until it knows, too.
+    async fn site_info(
+        &self,
+        site: &Site,
+        generation: Option<u32>,
+        switches_seen: u64,
+    ) -> Result<SiteInfo, ApiError> {
+        let directory = self.metadata.directory();
+        let switches = |past: &Option<Arc<SitePast>>| past.as_ref().map_or(0, |past| past.switches);
+        let mut past = directory.past(site.id);
+        if switches(&past) < switches_seen {
+            self.metadata.read_barrier().await?;
+            past = directory.past(site.id);
+        }
+        let serving = past.as_ref().map_or(0, |past| past.serving.generation);
+        Ok(SiteInfo {
+            id: site.id,
+            domain: site.domain.to_string(),
+            timezone: site.timezone.to_string(),
+            generation: Generation(generation.unwrap_or(serving)),
+            switches: switches(&past),
+        })
     }
 
     /// On each of the terms first here, then elsewhere.
@@ -154,10 +184,9 @@ impl Reports {
         terms: Terms,
     ) -> Result<Bytes, ApiError> {
         let Terms { freshness, merging } = terms;
-        let site = question.site.id;
-        let generation = match question.request.generation.map(Generation) {
-            Some(generation) => SiteGeneration { site, generation },
-            None => self.local.serving(site),
+        let generation = SiteGeneration {
+            site: question.site.id,
+            generation: question.site.generation,
         };
         let reading = self
             .local
@@ -175,14 +204,6 @@ impl Reports {
         let response = report.await.map_err(ApiError::internal)??;
         let json = serde_json::to_vec(&response).map_err(ApiError::internal)?;
         Ok(json.into())
-    }
-}
-
-fn site_info(site: &Site) -> SiteInfo {
-    SiteInfo {
-        id: site.id,
-        domain: site.domain.to_string(),
-        timezone: site.timezone.to_string(),
     }
 }
 

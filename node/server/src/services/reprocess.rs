@@ -68,8 +68,9 @@ impl Reprocess {
         domain: &str,
         wanted: NewReprocess,
     ) -> Result<Value, ApiError> {
-        let site = self.access.site(caller, Scope::Admin, domain)?;
         self.metadata.read_barrier().await?;
+        // Read behind the barrier: the rules hold for settings up to those that are known now.
+        let site = self.access.site(caller, Scope::Admin, domain)?;
         let past = self.metadata.directory().past(site.id);
         let rules = new_rules::encoded(&wanted, &site, past.as_deref())?;
         self.replicas(&site).await?.check_past(&site)?;
@@ -95,23 +96,42 @@ impl Reprocess {
         domain: &str,
         step: Step,
     ) -> Result<Value, ApiError> {
+        self.metadata.read_barrier().await?;
         let site = self.access.site(caller, Scope::Admin, domain)?;
         let id = site.id;
+        let past = self.metadata.directory().past(id);
+        let next = past.as_ref().and_then(|past| past.next.as_ref());
+        let next = next.map(|next| next.record.generation);
+        let next = next.ok_or(MetadataError::NotReprocessed { site: id });
+        let former = past.as_ref().and_then(|past| past.former.as_ref());
+        let former = former.map(|former| former.generation);
+        let former = former.ok_or(MetadataError::NoFormerGeneration { site: id });
         let command = match step {
             Step::Pause | Step::Resume => Command::PauseReprocess {
                 site: id,
                 is_paused: step == Step::Pause,
             },
-            Step::Cancel => Command::CancelReprocess { site: id },
+            Step::Cancel => Command::CancelReprocess {
+                site: id,
+                generation: next?,
+            },
             Step::Switch => {
-                let generation = self.built_everywhere(&site).await?;
+                let generation = next?;
+                let replicas = self.replicas(&site).await?;
+                replicas.check_complete(generation)?;
                 Command::SwitchGeneration {
                     site: id,
                     generation,
                 }
             }
-            Step::Undo => Command::UndoSwitch { site: id },
-            Step::Accept => Command::AcceptGeneration { site: id },
+            Step::Undo => Command::SwitchGeneration {
+                site: id,
+                generation: former?,
+            },
+            Step::Accept => Command::AcceptGeneration {
+                site: id,
+                former: former?,
+            },
         };
         self.execute(caller, command).await?;
         self.document_of(&site).await
@@ -138,18 +158,6 @@ impl Reprocess {
     async fn execute(&self, caller: &Caller, command: Command) -> Result<(), ApiError> {
         let executed = self.metadata.execute(command, &caller.actor(), WHY).await;
         Ok(executed.map(drop)?)
-    }
-
-    /// The next generation, once every replica that may answer holds it.
-    async fn built_everywhere(&self, site: &Site) -> Result<u32, ApiError> {
-        self.metadata.read_barrier().await?;
-        let past = self.metadata.directory().past(site.id);
-        let Some(next) = past.as_ref().and_then(|past| past.next.as_ref()) else {
-            return Err(MetadataError::NotReprocessed { site: site.id }.into());
-        };
-        let generation = next.record.generation;
-        self.replicas(site).await?.check_complete(generation)?;
-        Ok(generation)
     }
 
     fn past(&self, site: SiteId) -> Result<SitePast, ApiError> {

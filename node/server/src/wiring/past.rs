@@ -258,15 +258,19 @@ struct DecidedGenerations {
 }
 
 impl Wishes for DecidedGenerations {
-    fn all(&self) -> Vec<SiteWish> {
+    fn sites(&self) -> Vec<SiteId> {
         let pasts = self.directory.pasts();
-        pasts.iter().map(|past| wish_of(past)).collect()
+        pasts.iter().map(|past| past.site).collect()
     }
 
-    fn is_paused(&self, site: SiteId) -> bool {
-        let past = self.directory.past(site);
+    fn of(&self, site: SiteId) -> Option<SiteWish> {
+        self.directory.past(site).map(|past| wish_of(&past))
+    }
+
+    fn is_paused(&self, site: SiteGeneration) -> bool {
+        let past = self.directory.past(site.site);
         let next = past.as_ref().and_then(|past| past.next.as_ref());
-        next.is_some_and(|next| next.is_paused)
+        next.is_some_and(|next| next.is_paused && next.record.generation == site.generation.0)
     }
 }
 

@@ -55,6 +55,7 @@ impl Services {
         let peers = PeerReplicas::new(directory, local.clone(), ground.peers.clone());
         let reports = Reports::new(
             access.clone(),
+            ground.metadata.clone(),
             Arc::clone(helpers.health),
             local.clone(),
             peers.clone(),

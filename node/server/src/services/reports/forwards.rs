@@ -54,6 +54,8 @@ impl Forwards {
             now_ms: question.now.0,
             may_be_stale: terms.freshness == Freshness::Any,
             must_not_merge: terms.merging == Merging::Never,
+            generation: question.site.generation.0,
+            switches: question.site.switches,
         };
         let asked = self.peers.ask(question.site.id, deadline, |mut client| {
             let request = request.clone();

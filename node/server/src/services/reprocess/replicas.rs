@@ -39,6 +39,7 @@ impl Replicas {
 
     /// Refuses a site of whose events not all are in the archive or in the log.
     pub(super) fn check_past(&self, site: &Site) -> Result<(), ApiError> {
+        self.check_hosted()?;
         for (node, look) in &self.looks {
             let look = look.as_ref().map_err(|reason| self.silent(*node, reason))?;
             let Some(archive) = look.archive else {
@@ -46,14 +47,14 @@ impl Replicas {
                     "node {node} archives nothing, so there is no past to derive anything from: set `archive` on all nodes"
                 )));
             };
-            let is_archived_from_birth = match archive.sealed {
-                Some(_) => archive.began_after == 0,
-                None => look.purged == 0,
+            let is_archived_from_birth = match archive.began_after {
+                Some(after) => after == 0,
+                None => archive.sealed.is_none() && look.purged == 0,
             };
-            let is_younger = archive.sealed.is_some()
+            let is_younger = archive.began_after.is_some()
                 && site.created.0 > archive.began_ms.saturating_add(CLOCKS_DIFFER_MS_MAX);
             if !is_archived_from_birth && !is_younger {
-                return Err(conflict(match archive.sealed {
+                return Err(conflict(match archive.began_after {
                     Some(_) => format!(
                         "the archive of partition {} begins at {}, after the first events of site {}",
                         self.group,
@@ -72,6 +73,7 @@ impl Replicas {
 
     /// Refuses while a replica does not hold a generation.
     pub(super) fn check_complete(&self, generation: u32) -> Result<(), ApiError> {
+        self.check_hosted()?;
         for (node, look) in &self.looks {
             let look = look.as_ref().map_err(|reason| self.silent(*node, reason))?;
             let is_complete =
@@ -120,6 +122,14 @@ impl Replicas {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect()
+    }
+
+    fn check_hosted(&self) -> Result<(), ApiError> {
+        if self.looks.is_empty() {
+            let message = format!("partition {} has no place yet", self.group);
+            return Err(ApiError::new(ErrorKind::Unavailable, message));
+        }
+        Ok(())
     }
 
     fn silent(&self, node: NodeId, reason: &str) -> ApiError {
