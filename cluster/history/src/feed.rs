@@ -178,6 +178,11 @@ impl<M: SiteMachine> EventFeed<M> {
                 Ok(())
             }
             Some(Logged::Sealed) => self.open_replay(),
+            // Whoever begins takes what there is.
+            Some(Logged::Gone(through)) if self.position == EventPosition::default() => {
+                self.position = EventPosition::end_of(through);
+                Ok(())
+            }
             Some(Logged::Gone(through)) => Err(HistoryError::Gone {
                 group: self.group,
                 through,
