@@ -1,7 +1,11 @@
 //! What all partitions of a node share.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
+use ringtail_checkpoint::Elsewhere;
 use ringtail_ring::SlotTable;
 
 use crate::{PartitionOptions, failure::Failure, pace::Pace};
@@ -14,6 +18,8 @@ pub(crate) struct NodeState {
     pub(crate) failure: Failure,
     /// How fast snapshots leave the node.
     pub(crate) pace: Pace,
+    /// Who gives pages that do not rest here.
+    elsewhere: OnceLock<Arc<dyn Elsewhere>>,
     sites_active_max: usize,
     /// Partitions on this node now.
     replicas: AtomicUsize,
@@ -25,9 +31,19 @@ impl NodeState {
             slots,
             failure: Failure::default(),
             pace: Pace::new(options.snapshot_bytes_per_second_max),
+            elsewhere: OnceLock::new(),
             sites_active_max: options.sites_active_max,
             replicas: AtomicUsize::new(0),
         }
+    }
+
+    /// Only the first one counts.
+    pub(crate) fn set_elsewhere(&self, elsewhere: Arc<dyn Elsewhere>) {
+        let _ = self.elsewhere.set(elsewhere);
+    }
+
+    pub(crate) fn elsewhere(&self) -> Option<Arc<dyn Elsewhere>> {
+        self.elsewhere.get().cloned()
     }
 
     pub(crate) fn set_replicas(&self, replicas: usize) {

@@ -13,8 +13,6 @@ use serde::{Deserialize, Serialize};
 const VERSION: u8 = 1;
 /// The note of a checkpoint; there is one for each index at which a site was written.
 const CHECKPOINT: u32 = 0;
-/// The note of background work since then.
-const ROLL_UP: u32 = 1;
 
 /// What one batch of a site's rows did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,19 +58,17 @@ impl Note {
         SiteRow::Notes(index, CHECKPOINT)
     }
 
-    /// The row that holds the note of roll-ups while the site was at an index.
-    pub(crate) const fn roll_up_row(index: LogIndex) -> SiteRow {
-        SiteRow::Notes(index, ROLL_UP)
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.verdicts.is_empty() && self.changed.is_empty()
     }
 
-    /// Notes that the batch changes these rows.
+    /// Notes that the batch changes these rows; rolled-up pages follow from hour pages, so nobody needs to know of them.
     pub(crate) fn note_changes(&mut self, site: SiteGeneration, writes: &[RowWrite]) {
-        let keys = writes.iter().map(|write| GroupKey::Site(site, write.row));
-        self.changed.extend(keys.map(|key| key.encode()));
+        let is_needed = |row| !matches!(row, SiteRow::DayPage(..) | SiteRow::MonthPage(..));
+        let rows = writes.iter().map(|write| write.row);
+        let keys = rows.filter(|row| is_needed(*row));
+        let keys = keys.map(|row| GroupKey::Site(site, row).encode());
+        self.changed.extend(keys);
     }
 
     /// Adds the note to the batch that it tells of.
@@ -146,7 +142,7 @@ impl PendingVerdicts {
 
 #[cfg(test)]
 mod tests {
-    use ringtail_proto::{DropReason, SiteId};
+    use ringtail_proto::{DropReason, HourStart, SiteId};
 
     use super::*;
 
@@ -184,7 +180,11 @@ mod tests {
         let site = SiteGeneration::first(SiteId(7));
         let mut note = Note::default();
         let row = SiteRow::Site;
-        note.note_changes(site, &[RowWrite { row, value: None }]);
+        let rolled_up = SiteRow::DayPage(HourStart(0), 1);
+        note.note_changes(
+            site,
+            &[row, rolled_up].map(|row| RowWrite { row, value: None }),
+        );
         let mut batch = GroupBatch::new();
         note.write(site, Note::checkpoint_row(LogIndex(9)), &mut batch);
         assert_eq!(batch.len(), 1);

@@ -15,8 +15,9 @@ use tokio::sync::{RwLock as Gate, RwLockReadGuard as Entrance};
 use crate::{
     Clock, LogSource, PartitionError, PartitionOptions, SiteError, SiteMachine, Spawner,
     capped::CappedSince, complete_generations::complete_generations, floor_row::FloorRow,
-    group_history::GroupHistory, node_state::NodeState, progress::Progress,
-    recent_verdicts::RecentVerdicts, roll_ups::RollUps, sites::Sites, verdict_book::VerdictBook,
+    group_history::GroupHistory, mirroring::forget_noting, node_state::NodeState,
+    progress::Progress, recent_verdicts::RecentVerdicts, roll_ups::RollUps, sites::Sites,
+    verdict_book::VerdictBook,
 };
 
 /// What one partition's actors, machine and duties share.
@@ -87,6 +88,7 @@ impl<M: SiteMachine> Partition<M> {
     ) -> Result<Arc<Self>, PartitionError> {
         let rows = seams.store.group(group)?;
         let progress = read_progress(group, &*rows, options.archives)?;
+        forget_noting(&*rows, options.mirrors)?;
         Ok(Arc::new(Self {
             group,
             machine,
@@ -153,9 +155,11 @@ impl<M: SiteMachine> Partition<M> {
             )));
         }
         let (group, archives) = (self.group, self.options.archives);
+        let mirrors = self.options.mirrors;
         let switched = spawn_blocking(move || {
             let rows = switch()?;
             let progress = read_progress(group, &*rows, archives)?;
+            forget_noting(&*rows, mirrors)?;
             Ok::<_, PartitionError>((rows, progress))
         });
         let switched = switched.await;

@@ -231,7 +231,7 @@ impl<M: SiteMachine> Partitions<M> {
         spawn_blocking(move || spawner.stop())
     }
 
-    fn of(&self, site: SiteId) -> Result<Arc<Replica<M>>, PartitionError> {
+    pub(crate) fn of(&self, site: SiteId) -> Result<Arc<Replica<M>>, PartitionError> {
         self.replica(self.node.slots.group_of(site))
     }
 }

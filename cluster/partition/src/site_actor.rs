@@ -12,7 +12,7 @@ use std::{
 use actix::{
     Actor, ActorContext as _, Context, Handler, WrapFuture as _, fut::ActorFutureExt as _,
 };
-use ringtail_checkpoint::{GroupBatch, GroupKey, GroupStore, SiteReader};
+use ringtail_checkpoint::{GroupBatch, GroupStore, SiteReader};
 use ringtail_proto::{GroupId, LogIndex, RowWrite, SiteGeneration, SiteRow};
 
 use crate::{
@@ -170,7 +170,7 @@ impl<M: SiteMachine> SiteActor<M> {
         let machine = &self.partition.machine;
         let index = self.state.as_ref().map(|state| machine.applied(state));
         let row = Note::checkpoint_row(index.unwrap_or_default());
-        match self.commit(note, row, writes) {
+        match self.commit(Some((note, row)), writes) {
             Ok(value_bytes) => written.value_bytes = value_bytes,
             Err(error) => {
                 self.state = None;
@@ -190,15 +190,16 @@ impl<M: SiteMachine> SiteActor<M> {
     /// Writes rows and the note that tells of them.
     fn commit(
         &mut self,
-        mut note: Note,
-        note_row: SiteRow,
+        note: Option<(Note, SiteRow)>,
         writes: Vec<RowWrite>,
     ) -> Result<u64, SiteError> {
         let mut batch = GroupBatch::new();
-        if self.partition.options.mirrors {
-            note.note_changes(self.site, &writes);
+        if let Some((mut note, row)) = note {
+            if self.partition.options.mirrors {
+                note.note_changes(self.site, &writes);
+            }
+            note.write(self.site, row, &mut batch);
         }
-        note.write(self.site, note_row, &mut batch);
         for write in writes {
             batch.write(self.site, write);
         }
@@ -212,14 +213,9 @@ impl<M: SiteMachine> SiteActor<M> {
         Ok(value_bytes)
     }
 
-    /// The note that a row holds already; an empty one when there is none.
-    fn note_of(&self, row: SiteRow) -> Result<Note, SiteError> {
-        let value = self.rows.snapshot().get(&GroupKey::Site(self.site, row))?;
-        Ok(value.map_or(Ok(Note::default()), |value| Note::decode(&value))?)
-    }
-
     fn reader(&self) -> SiteReader {
-        SiteReader::new(self.rows.snapshot(), self.site)
+        let elsewhere = self.partition.node.elsewhere();
+        SiteReader::new(self.rows.snapshot(), self.site).resolving(elsewhere)
     }
 }
 
@@ -308,10 +304,8 @@ impl<M: SiteMachine> Handler<FinishRollUp> for SiteActor<M> {
         if message.revision != self.revision {
             return Answer::Ready(Ok(false));
         }
-        let row = Note::roll_up_row(self.gauge.applied());
-        let written = self
-            .note_of(row)
-            .and_then(|note| self.commit(note, row, message.writes));
+        // No note: what is rolled up follows from rows that have their notes.
+        let written = self.commit(None, message.writes);
         Answer::Ready(written.map(|_| true))
     }
 }

@@ -112,3 +112,40 @@ impl<M: SiteMachine> Partition<M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ringtail_proto::{Generation, SiteId};
+
+    use super::*;
+
+    const fn of(generation: u32) -> SiteGeneration {
+        SiteGeneration {
+            site: SiteId(7),
+            generation: Generation(generation),
+        }
+    }
+
+    fn hashes(sites: &[(u32, u8)], building: &[u32]) -> SiteHashes {
+        SiteHashes {
+            index: LogIndex(9),
+            sites: sites
+                .iter()
+                .map(|(generation, hash)| (of(*generation), [*hash; 32]))
+                .collect(),
+            building: building.iter().copied().map(of).collect(),
+        }
+    }
+
+    #[test]
+    fn what_one_replica_still_builds_is_not_compared_and_all_else_is() {
+        let check = |left: SiteHashes, right: SiteHashes, expect: &[u32]| {
+            let expect: BTreeSet<_> = expect.iter().copied().map(of).collect();
+            assert_eq!(left.differing(&right), expect);
+            assert_eq!(right.differing(&left), expect);
+        };
+        check(hashes(&[(0, 1), (1, 2)], &[]), hashes(&[(0, 1)], &[1]), &[]);
+        check(hashes(&[(0, 1), (1, 2)], &[]), hashes(&[(0, 1)], &[]), &[1]);
+        check(hashes(&[(0, 1)], &[]), hashes(&[(0, 3)], &[1]), &[0]);
+    }
+}

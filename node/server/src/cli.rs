@@ -13,6 +13,7 @@ mod reprocess;
 mod ring;
 mod site;
 mod status;
+mod store;
 mod subscribe;
 mod token;
 
@@ -71,6 +72,8 @@ enum Command {
     Archive(Remote<archive::Arguments>),
     /// Follow events as they are counted; prints lines of JSON.
     Subscribe(Remote<subscribe::Arguments>),
+    /// Prepare ScyllaDB or Cassandra for the mirror of checkpoints.
+    Store(store::Arguments),
     /// Derive a site's history anew under other rules.
     Reprocess(Remote<reprocess::Arguments>),
     /// Tell who changed what, when and why.
@@ -175,6 +178,7 @@ impl Command {
             Self::Replicas(command) => command.run(ring::replicas),
             Self::Archive(command) => command.run(archive::run),
             Self::Subscribe(command) => command.run(subscribe::run),
+            Self::Store(arguments) => arguments.run(),
             Self::Reprocess(command) => command.run(reprocess::run),
             Self::Audit(command) => command.run(audit::run),
         }

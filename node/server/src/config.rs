@@ -50,6 +50,20 @@ pub(crate) struct Config {
     /// Where the log is archived: `own` for a directory in the data directory, or an address that begins with `file:` or
     /// `s3:`. Empty: nowhere.
     pub archive: String,
+    /// Servers of ScyllaDB or Cassandra, `host:port`, in which checkpoints are mirrored. None: they are not.
+    pub mirror_nodes: Vec<String>,
+    /// The keyspace that `ringtail store init` made there.
+    pub mirror_keyspace: String,
+    /// The user there; empty where none is asked for.
+    pub mirror_user: String,
+    /// A file with that user's password.
+    pub mirror_password_file: PathBuf,
+    /// The data centre whose servers are asked; empty: any.
+    pub mirror_datacenter: String,
+    /// Days whose hour pages this node keeps itself; older ones rest in the mirror alone. 0: all stay.
+    pub mirror_local_days: u32,
+    /// Bytes of pages read back from the mirror that are kept in memory.
+    pub mirror_cache_bytes: u64,
     /// What waits for the archive is sealed after at most this long, in seconds. 1 to 86400.
     pub archive_seal_seconds_max: u64,
     /// On a stop, requests under way get this long, in seconds.
@@ -76,6 +90,13 @@ impl Default for Config {
             checkpoint_dirty_seconds_max: 600,
             site_idle_seconds_max: 900,
             archive: String::new(),
+            mirror_nodes: Vec::new(),
+            mirror_keyspace: "ringtail".to_owned(),
+            mirror_user: String::new(),
+            mirror_password_file: PathBuf::new(),
+            mirror_datacenter: String::new(),
+            mirror_local_days: 0,
+            mirror_cache_bytes: 64 << 20,
             archive_seal_seconds_max: 600,
             drain_seconds_max: 10,
         }
@@ -145,6 +166,13 @@ impl Config {
             "checkpoint_dirty_seconds_max",
             "site_idle_seconds_max",
             "archive",
+            "mirror_nodes",
+            "mirror_keyspace",
+            "mirror_user",
+            "mirror_password_file",
+            "mirror_datacenter",
+            "mirror_local_days",
+            "mirror_cache_bytes",
             "archive_seal_seconds_max",
             "drain_seconds_max",
         ]

@@ -291,6 +291,14 @@ pub(crate) fn read_token(path: &Path) -> Result<Option<String>, DataDirectoryErr
     }
 }
 
+/// Reads whose a data directory is without opening it; none before it is anybody's.
+///
+/// # Errors
+/// When the file exists and cannot be read.
+pub(crate) fn read_identity(path: &Path) -> Result<Option<Identity>, DataDirectoryError> {
+    read_json(&path.join(IDENTITY_FILE))
+}
+
 /// Reads where the node of a data directory serves, or served last.
 ///
 /// # Errors

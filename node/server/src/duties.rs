@@ -45,6 +45,7 @@ pub(crate) fn start(
     ];
     let directory = node.metadata.directory();
     duties.extend(node.past.start(&node.partitions, directory, &node.peers));
+    duties.extend(node.mirroring.start(&node.partitions));
     let (of_ring, keepers) = ring_duties(node);
     duties.extend(of_ring);
     (duties, keepers)

@@ -3,6 +3,7 @@
 mod edge;
 mod ground;
 mod groups;
+mod mirror;
 mod past;
 mod readiness;
 mod services;
@@ -33,6 +34,7 @@ use crate::{
 };
 use ground::Ground;
 use groups::Groups;
+pub(crate) use mirror::{Mirroring, options as mirror_options};
 pub(crate) use past::Past;
 use services::{Helpers, Services};
 
@@ -49,6 +51,7 @@ pub(crate) struct Node {
     pub(crate) raft: Arc<RaftNode>,
     pub(crate) metadata: Metadata,
     pub(crate) past: Past,
+    pub(crate) mirroring: Mirroring,
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) hosting: Arc<Hosting>,
     pub(crate) router: Router,
@@ -78,11 +81,14 @@ impl Node {
         let ground = Ground::open(data, past.is_archived()).await?;
         let partitions = config.partitions;
         ground.belong(data, partitions, peer, &description).await?;
-        let groups = Groups::open(config, data, &ground, &past).await?;
+        let mirroring = Mirroring::open(config, data)?;
+        let carriers = (&past, &mirroring);
+        let groups = Groups::open(config, data, &ground, carriers).await?;
         let (gateway, salts) = edge::open(config, data, &ground, &groups)?;
         let gate = groups.router.gate();
         let helpers = Helpers {
             past: &past,
+            mirroring: &mirroring,
             health,
             gateway: &gateway,
             salts: &salts,
@@ -111,6 +117,7 @@ impl Node {
             raft: ground.raft,
             metadata: ground.metadata,
             past,
+            mirroring,
             partitions: groups.partitions,
             hosting: groups.hosting,
             router: groups.router,

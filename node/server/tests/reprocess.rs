@@ -457,7 +457,7 @@ async fn send_to_sites(node: &Node, token: &str, sites: usize, number: u64) {
 #[tokio::test]
 async fn under_unchanged_rules_every_replica_has_the_same_state_again() {
     let sites: usize =
-        std::env::var("RINGTAIL_REPROCESSED_SITES").map_or(100, |sites| sites.parse().unwrap());
+        std::env::var("RINGTAIL_REPROCESSED_SITES").map_or(1_000, |sites| sites.parse().unwrap());
     let first = start();
     let token = first.token();
     for site in 0..sites {

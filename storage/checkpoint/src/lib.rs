@@ -9,6 +9,7 @@
 
 pub mod cassandra;
 pub mod conformance;
+mod elsewhere;
 mod embedded;
 mod error;
 mod free_space;
@@ -19,6 +20,7 @@ mod row_check;
 mod site_reader;
 mod store;
 
+pub use elsewhere::{Elsewhere, Stub};
 pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use error::StoreError;
 pub use free_space::{DiskFreeSpace, FreeSpace};

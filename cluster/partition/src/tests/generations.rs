@@ -165,6 +165,110 @@ fn an_ended_generation_leaves_nothing_and_its_number_is_not_used_again() {
 }
 
 #[test]
+fn a_build_goes_on_where_the_log_begins_and_skips_what_the_site_skips_there() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        process
+            .apply(world.log.append_events(&[add(SITE, 1)]))
+            .await;
+        process
+            .apply(world.log.append_generation(SITE, begin(1)))
+            .await;
+        let mut build = GenerationBuild::begin(process.partition.clone(), SECOND)
+            .await
+            .unwrap();
+        build.take_from_log(LogIndex(1), LogIndex(1)).await.unwrap();
+        world.pass(10);
+        process.duties().await;
+        let poisoned = [TestEvent(SITE, 2, 2, PANIC)];
+        process.apply(world.log.append_events(&poisoned)).await;
+        process
+            .apply(world.log.append_events(&[add(SITE, 9)]))
+            .await;
+        build.finish(LogIndex(2)).await.unwrap();
+        assert_eq!(process.hash_of(SECOND).await, process.hash(SITE).await);
+    });
+}
+
+#[test]
+fn a_build_whose_generation_ends_leaves_no_rows() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        process
+            .apply(world.log.append_events(&[add(SITE, 1), add(SITE, 2)]))
+            .await;
+        let unknown = GenerationBuild::begin(process.partition.clone(), SECOND).await;
+        assert!(matches!(unknown, Err(PartitionError::NotBuilt(_))));
+        process
+            .apply(world.log.append_generation(SITE, begin(1)))
+            .await;
+        let mut build = GenerationBuild::begin(process.partition.clone(), SECOND)
+            .await
+            .unwrap();
+        build.take_from_log(LogIndex(1), LogIndex(1)).await.unwrap();
+        process
+            .apply(world.log.append_generation(SITE, Change::End(1)))
+            .await;
+        world.pass(10);
+        assert!(process.duties().await.removed_rows > 0);
+        let refused = build.finish(LogIndex(1)).await;
+        assert!(matches!(refused, Err(PartitionError::NotBuilt(_))));
+        assert_eq!(process.duties().await.removed_rows, 0);
+        assert_eq!(fed(&process), [0]);
+    });
+}
+
+#[test]
+fn what_was_built_is_on_disk_before_it_counts() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        process
+            .apply(world.log.append_events(&[add(SITE, 1)]))
+            .await;
+        process
+            .apply(world.log.append_generation(SITE, begin(1)))
+            .await;
+        build(&process).await.unwrap();
+        process.kill().await;
+        world.memory.crash(0);
+        let process = world.start().await;
+        assert_eq!(fed(&process), [0, 1]);
+    });
+}
+
+#[test]
+fn one_that_has_ended_goes_on_until_the_next_one_is_built_here() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        process
+            .apply(world.log.append_events(&[add(SITE, 1)]))
+            .await;
+        process
+            .apply(world.log.append_generation(SITE, begin(1)))
+            .await;
+        process
+            .apply(world.log.append_generation(SITE, Change::End(0)))
+            .await;
+        let again = world.log.append_events(&[add(SITE, 1), add(SITE, 4)]);
+        assert_eq!(process.apply(again).await, [Duplicate, Accepted]);
+        assert_eq!(process.duties().await.removed_rows, 0);
+        assert_eq!(fed(&process), [0]);
+        build(&process).await.unwrap();
+        assert_eq!(fed(&process), [1]);
+        let given = process
+            .apply(world.log.append_events(&[add(SITE, 4)]))
+            .await;
+        assert_eq!(given, [Duplicate]);
+        world.pass(10);
+        assert!(process.duties().await.removed_rows > 0);
+    });
+}
+
+#[test]
 fn a_peer_s_rows_bring_built_generations_with_them() {
     run(async {
         let world = World::new();

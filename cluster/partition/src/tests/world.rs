@@ -18,8 +18,8 @@ use ringtail_checkpoint::{CheckpointStore, MemoryStore};
 use ringtail_proto::{
     GroupId, LogIndex, NodeId, SiteGeneration, SiteId, Verdict,
     stored::{
-        ArchiveChange, EventBatch, GenerationCommand, PartitionEntry, SiteCommand, SiteEvents,
-        StoredEvent, generation_command::Change as GenerationChange,
+        ArchiveChange, EventBatch, GenerationCommand, Mirrored, PartitionEntry, SiteCommand,
+        SiteEvents, StoredEvent, generation_command::Change as GenerationChange,
         partition_entry::Body as EntryBody,
     },
 };
@@ -171,6 +171,11 @@ impl TestLog {
     pub(super) fn append_generation(&self, site: u64, change: GenerationChange) -> Committed {
         let change = Some(change);
         self.append_entry(EntryBody::Generation(GenerationCommand { site, change }))
+    }
+
+    /// The mirror has what entries up to this one changed.
+    pub(super) fn append_mirrored(&self, index: u64) -> Committed {
+        self.append_entry(EntryBody::Mirrored(Mirrored { index }))
     }
 
     fn append_entry(&self, body: EntryBody) -> Committed {

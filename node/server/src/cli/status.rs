@@ -34,6 +34,7 @@ fn render(status: &Value) -> String {
         nodes(ring),
         groups(ring),
         listing(status, "groups", &LOCAL_COLUMNS),
+        mirror(status),
         plan(ring),
     ];
     format!(
@@ -46,6 +47,9 @@ fn render(status: &Value) -> String {
 
 /// What a node shows of its own replicas.
 const LOCAL_COLUMNS: [&str; 5] = ["group", "applied", "floor", "sites_active", "sites_dirty"];
+
+/// What a node shows of the mirror of groups that it leads.
+const MIRROR_COLUMNS: [&str; 5] = ["group", "through", "lag", "sites_left", "failure"];
 
 fn this_node(status: &Value) -> String {
     let fields = status.get("node").and_then(Value::as_object);
@@ -64,6 +68,18 @@ fn archive(status: &Value) -> String {
         .map(|name| vec![(*name).to_owned(), field(archive, name)])
         .collect();
     table(&["archive", ""], &rows)
+}
+
+/// How the mirror is, and how far it is with the groups that the node leads.
+fn mirror(status: &Value) -> String {
+    let mirror = &status["mirror"];
+    if mirror.is_null() {
+        return "mirror: none\n".to_owned();
+    }
+    let (state, keyspace) = (field(mirror, "state"), field(mirror, "keyspace"));
+    let said = reason(mirror, "error");
+    let groups = listing(mirror, "groups", &MIRROR_COLUMNS);
+    format!("mirror: {state}, keyspace {keyspace} {said}\n{groups}")
 }
 
 fn nodes(ring: &Value) -> String {

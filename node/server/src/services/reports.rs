@@ -20,7 +20,7 @@ use super::{Access, Caller};
 use crate::{
     api_error::ApiError,
     health::Health,
-    reading::{Freshness, LocalReplicas, Merging, NoAnswer, PeerReplicas},
+    reading::{Freshness, LocalReplicas, Merging, NoAnswer, PeerReplicas, Reading},
 };
 
 /// How long a report may take, wherever it is made.
@@ -158,11 +158,19 @@ impl Reports {
         body: &Bytes,
         deadline: Instant,
     ) -> Result<Bytes, ApiError> {
-        let mut nobody = None;
+        let (mut nobody, mut missing) = (None, None);
         for terms in terms_for(question.seen) {
-            match self.report_here(question.clone(), terms).await {
+            match self.read_here(question, terms).await {
+                Ok(reading) => match self.report_of(reading, question.clone()).await {
+                    // Rows are missing here; another replica may have them.
+                    Err(error) if error.kind == ErrorKind::Unavailable => {
+                        missing.get_or_insert(error);
+                    }
+                    Err(error) if error.may_be_answered_elsewhere() => {}
+                    answered => return answered,
+                },
                 Err(error) if error.may_be_answered_elsewhere() => {}
-                answered => return answered,
+                Err(error) => return Err(error),
             }
             match self.forwards.ask(question, body, terms, deadline).await {
                 Ok(report) => return Ok(report),
@@ -173,7 +181,7 @@ impl Reports {
                 Err(reason) => return Err(reason.into()),
             }
         }
-        let nobody = nobody.map(ApiError::from);
+        let nobody = missing.or(nobody.map(ApiError::from));
         Err(nobody.unwrap_or_else(|| ApiError::internal("a report was asked for on no terms")))
     }
 
@@ -183,15 +191,24 @@ impl Reports {
         question: Question,
         terms: Terms,
     ) -> Result<Bytes, ApiError> {
+        let reading = self.read_here(&question, terms).await?;
+        self.report_of(reading, question).await
+    }
+
+    /// The site as this node's own replica has it.
+    async fn read_here(&self, question: &Question, terms: Terms) -> Result<Reading, ApiError> {
         let Terms { freshness, merging } = terms;
         let generation = SiteGeneration {
             site: question.site.id,
             generation: question.site.generation,
         };
-        let reading = self
-            .local
+        self.local
             .view_including(generation, question.seen, freshness, merging)
-            .await?;
+            .await
+    }
+
+    /// Makes the report on a thread that may wait.
+    async fn report_of(&self, reading: Reading, question: Question) -> Result<Bytes, ApiError> {
         let engine = Arc::clone(&self.engine);
         let report = spawn_blocking(move || {
             let standing = reading.standing();

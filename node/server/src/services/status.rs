@@ -12,7 +12,11 @@ use serde_json::{Value, json};
 
 use super::{Access, Caller, Time};
 use crate::{
-    Partitions, api_error::ApiError, data_directory::Identity, health::Health, wiring::Past,
+    Partitions,
+    api_error::ApiError,
+    data_directory::Identity,
+    health::Health,
+    wiring::{Mirroring, Past},
 };
 
 /// Tells how the node is.
@@ -27,6 +31,7 @@ pub(crate) struct Status {
     pub(crate) store: Arc<dyn CheckpointStore>,
     pub(crate) router: Router,
     pub(crate) past: Past,
+    pub(crate) mirroring: Mirroring,
 }
 
 impl Status {
@@ -63,6 +68,7 @@ impl Status {
             },
             "archive": self.past.document(),
             "metadata": self.raft.group(GroupId(0)).map(|group| raft_document(&group.metrics())),
+            "mirror": self.mirroring.document(),
             "groups": partitions.iter().map(|partition| self.group(partition)).collect::<Vec<_>>(),
         }))
     }

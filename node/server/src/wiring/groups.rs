@@ -10,7 +10,7 @@ use ringtail_router::{
 };
 use tokio::task::JoinHandle;
 
-use super::{Past, damaged, fail, ground::Ground};
+use super::{Mirroring, Past, damaged, fail, ground::Ground};
 use crate::{
     Hosting, Partitions, SiteMachine,
     config::Config,
@@ -34,11 +34,11 @@ impl Groups {
         config: &Config,
         data: &DataDirectory,
         ground: &Ground,
-        past: &Past,
+        carriers: (&Past, &Mirroring),
     ) -> Result<Self, ExitError> {
         let log: Arc<dyn LogSource> = Arc::new(SharedLog(Arc::clone(ground.raft.log())));
-        let partitions = open_partitions(config, ground, &log, past).await?;
-        past.warn_of_waiting(&partitions);
+        let partitions = open_partitions(config, ground, &log, carriers).await?;
+        carriers.0.warn_of_waiting(&partitions);
         let hosting = Arc::new(Hosting {
             node: ground.identity.node,
             metadata: ground.metadata.clone(),
@@ -61,7 +61,7 @@ async fn open_partitions(
     config: &Config,
     ground: &Ground,
     log: &Arc<dyn LogSource>,
-    past: &Past,
+    (past, mirroring): (&Past, &Mirroring),
 ) -> Result<Arc<Partitions>, ExitError> {
     let options = PartitionOptions {
         dirty_age_ms_max: config.checkpoint_dirty_seconds_max * 1_000,
@@ -69,6 +69,7 @@ async fn open_partitions(
         snapshot_bytes_per_second_max: config.snapshot_bytes_per_second_max,
         archives: past.is_archived(),
         holds_objects: past.is_own(),
+        mirrors: mirroring.is_on(),
         ..PartitionOptions::default()
     };
     let seams = ringtail_partition::Seams {

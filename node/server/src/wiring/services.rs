@@ -7,7 +7,7 @@ use ringtail_peers::caller;
 use ringtail_router::EventsService;
 use tonic::service::Routes;
 
-use super::{Past, ground::Ground, groups::Groups};
+use super::{Mirroring, Past, ground::Ground, groups::Groups};
 use crate::{
     exit::ExitError,
     health::Health,
@@ -38,6 +38,7 @@ pub(crate) struct Services {
 /// Parts that the services use beside ground and groups.
 pub(super) struct Helpers<'a> {
     pub(super) past: &'a Past,
+    pub(super) mirroring: &'a Mirroring,
     pub(super) health: &'a Arc<Health>,
     pub(super) gateway: &'a Arc<Gateway>,
     pub(super) salts: &'a Arc<Salts>,
@@ -211,5 +212,6 @@ fn status(ground: &Ground, groups: &Groups, access: Access, helpers: &Helpers<'_
         store: Arc::clone(&ground.store),
         router: groups.router.clone(),
         past: helpers.past.clone(),
+        mirroring: helpers.mirroring.clone(),
     }
 }

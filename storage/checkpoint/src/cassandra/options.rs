@@ -65,7 +65,10 @@ impl fmt::Debug for CassandraOptions {
 
 impl CassandraOptions {
     /// Refuses what no server can be asked for.
-    pub(super) fn check(&self) -> Result<(), MirrorError> {
+    ///
+    /// # Errors
+    /// [`MirrorError::BadOptions`].
+    pub fn check(&self) -> Result<(), MirrorError> {
         let bad = |message: &str| {
             Err(MirrorError::BadOptions {
                 message: message.to_owned(),

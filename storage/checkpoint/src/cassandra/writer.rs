@@ -13,7 +13,7 @@ use ringtail_proto::{GroupId, LogIndex, SiteGeneration, SiteRow};
 use uuid::Uuid;
 
 use super::{
-    Mirror, MirrorError, cells,
+    Mirror, MirrorError, SiteWrite, cells,
     intents::Intents,
     link::Link,
     partition::Partition,
@@ -78,10 +78,7 @@ impl MirrorWriter {
         if !rows.iter().any(|(key, _)| *key == site_key) {
             return Err(bad("it has no site row".to_owned()));
         }
-        let of_site = |key: &GroupKey| matches!(key, GroupKey::Site(of, _) if *of == site);
-        if let Some((key, _)) = rows.iter().find(|(key, _)| !of_site(key)) {
-            return Err(bad(format!("{key:?} is no row of site {site}")));
-        }
+        check_owner(site, &rows)?;
         let link = self.mirror.link();
         let number = checked(version)?;
         let intents = Intents::of(link.cluster, group, site);
@@ -97,6 +94,25 @@ impl MirrorWriter {
             metrics::counter!("ringtail_mirror_intents_left_total").increment(1);
         }
         Ok(())
+    }
+
+    /// Begins to write a site at `version` piece by piece: what is too much to be held at once. For the version and for
+    /// what may be left out the same holds as for [`Self::write`].
+    ///
+    /// # Errors
+    /// [`MirrorError::BadWrite`] for what is no version.
+    pub fn begin(
+        &self,
+        group: GroupId,
+        site: SiteGeneration,
+        version: LogIndex,
+    ) -> Result<SiteWrite, MirrorError> {
+        Ok(SiteWrite::new(
+            self.clone(),
+            group,
+            site,
+            (version, checked(version)?),
+        ))
     }
 
     /// Writes rows of the group itself, such as its floor: all at `version`, in one batch of one partition.
@@ -118,7 +134,7 @@ impl MirrorWriter {
         let incarnation = self.mirror.link().cluster;
         let cells = cells_of(incarnation, group, checked(version)?, &rows)?;
         self.mirror.link().put_all(cells).await?;
-        self.supersede(incarnation, group, version, rows.iter());
+        self.supersede(superseded(incarnation, group, version, &rows));
         Ok(())
     }
 
@@ -167,8 +183,26 @@ impl MirrorWriter {
         let (last, others) = cells.into_iter().partition(|cell| cell.key == last);
         link.put_all(others).await?;
         link.put_all(last).await?;
-        self.supersede(incarnation, group, version, rows.iter());
+        self.supersede(superseded(incarnation, group, version, &rows));
         Ok(())
+    }
+
+    /// Writes rows of which none is to be the last.
+    pub(super) async fn put(
+        &self,
+        group: GroupId,
+        number: i64,
+        rows: &[(GroupKey, Option<Bytes>)],
+    ) -> Result<(), MirrorError> {
+        let link = self.mirror.link();
+        let cells = cells_of(link.cluster, group, number, rows)?;
+        self.list(link, cells.iter().map(|cell| cell.partition))
+            .await?;
+        link.put_all(cells).await
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        self.mirror.link()
     }
 
     /// Lists sites and buckets where readers look for them, before anything is in them.
@@ -197,20 +231,8 @@ impl MirrorWriter {
         Ok(())
     }
 
-    fn supersede<'rows>(
-        &self,
-        incarnation: Uuid,
-        group: GroupId,
-        version: LogIndex,
-        rows: impl Iterator<Item = &'rows (GroupKey, Option<Bytes>)>,
-    ) {
-        let version = version.0 as i64;
-        let superseded = rows.map(|(key, value)| Superseded {
-            partition: Partition::of(incarnation, group, key),
-            key: key.encode(),
-            // The mark of a removal goes with what it removed.
-            below: version + i64::from(value.is_none()),
-        });
+    /// Older versions of these rows may go once the grace is over.
+    pub(super) fn supersede(&self, superseded: impl Iterator<Item = Superseded>) {
         let mut pruner = self.memory.pruner.lock();
         let forgotten = pruner.take(superseded, Instant::now());
         metrics::gauge!("ringtail_mirror_prune_waiting_rows").set(pruner.len() as f64);
@@ -248,12 +270,40 @@ impl MirrorWriter {
     }
 }
 
+/// Refuses rows of another site.
+pub(super) fn check_owner(
+    site: SiteGeneration,
+    rows: &[(GroupKey, Option<Bytes>)],
+) -> Result<(), MirrorError> {
+    let of_site = |key: &GroupKey| matches!(key, GroupKey::Site(of, _) if *of == site);
+    match rows.iter().find(|(key, _)| !of_site(key)) {
+        Some((key, _)) => Err(bad(format!("{key:?} is no row of site {site}"))),
+        None => Ok(()),
+    }
+}
+
 /// Versions are timestamps of CQL, too; its smallest would be odd ones.
 fn checked(version: LogIndex) -> Result<i64, MirrorError> {
     match i64::try_from(version.0) {
         Ok(version) if (1..i64::MAX).contains(&version) => Ok(version),
         _ => Err(bad(format!("{} is no version", version.0))),
     }
+}
+
+/// What rows at a version leave behind, once all of them are acknowledged.
+pub(super) fn superseded(
+    incarnation: Uuid,
+    group: GroupId,
+    version: LogIndex,
+    rows: &[(GroupKey, Option<Bytes>)],
+) -> impl Iterator<Item = Superseded> {
+    let version = version.0 as i64;
+    rows.iter().map(move |(key, value)| Superseded {
+        partition: Partition::of(incarnation, group, key),
+        key: key.encode(),
+        // The mark of a removal goes with what it removed.
+        below: version + i64::from(value.is_none()),
+    })
 }
 
 fn cells_of(
@@ -287,6 +337,6 @@ fn cells_of(
     Ok(cells)
 }
 
-const fn bad(message: String) -> MirrorError {
+pub(super) const fn bad(message: String) -> MirrorError {
     MirrorError::BadWrite { message }
 }

@@ -33,6 +33,10 @@ const TRIALS: &[Trial<Server>] = &[
         reads::pinned,
     ),
     ("a_site_row_comes_after_all_others", reads::site_row_last),
+    (
+        "a_write_in_pieces_is_seen_as_a_whole_or_not_at_all",
+        reads::in_pieces,
+    ),
     ("writes_that_cannot_be_are_refused", reads::bad_writes),
     (
         "superseded_versions_go_after_the_grace_and_not_before",

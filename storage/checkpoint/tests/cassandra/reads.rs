@@ -93,6 +93,47 @@ pub(crate) fn site_row_last(server: &mut Server) {
     }
 }
 
+pub(crate) fn in_pieces(server: &mut Server) {
+    let group = GroupId(58);
+    let mirror = server.mirror();
+    let writer = mirror.writer();
+    let key = |row| GroupKey::Site(SITE, row);
+    let before: Changes = vec![(page(1), value("1")), (SiteRow::Site, value("1"))];
+    server.write(&mirror, group, 1, &before).unwrap();
+    let put = |version: u64, rows: &[(SiteRow, &str)]| {
+        let mut write = writer.begin(group, SITE, LogIndex(version)).unwrap();
+        for (row, text) in rows {
+            let piece = vec![(key(*row), value(*text))];
+            server.runtime.block_on(write.put(piece)).unwrap();
+        }
+        write
+    };
+    // One that is never finished, and one above it that is.
+    drop(put(2, &[(page(1), "2"), (page(9), "2")]));
+    let write = put(3, &[(page(2), "3"), (page(3), "3")]);
+    let held = |expect: &[(SiteRow, &str)]| {
+        let (_, rows) = server.read_all(&mirror, group);
+        let expect = expect
+            .iter()
+            .map(|(row, text)| (*row, value(*text).unwrap()));
+        assert_eq!(rows, expect.collect::<Vec<_>>());
+    };
+    held(&[(page(1), "1"), (SiteRow::Site, "1")]);
+    let finished = write.finish(Bytes::from("3"));
+    server.runtime.block_on(finished).unwrap();
+    held(&[
+        (page(1), "1"),
+        (page(2), "3"),
+        (page(3), "3"),
+        (SiteRow::Site, "3"),
+    ]);
+    let mut write = put(4, &[]);
+    let refused = write.put(vec![(key(SiteRow::Site), value("4"))]);
+    let refused = server.runtime.block_on(refused);
+    assert!(matches!(refused, Err(MirrorError::BadWrite { .. })));
+    assert!(writer.begin(group, SITE, LogIndex(0)).is_err());
+}
+
 pub(crate) fn bad_writes(server: &mut Server) {
     let group = GroupId(52);
     let mirror = server.mirror();
