@@ -7,12 +7,10 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use parking_lot::Mutex;
 use ringtail_checkpoint::{
     GroupKey, GroupSnapshot, StoreError, Stub,
-    cassandra::{Mirror, MirrorState},
+    cassandra::{Mirror, MirrorState, SitePin},
 };
 use ringtail_partition::{Partitions, SiteMachine};
-use ringtail_proto::{
-    GroupId, HourStart, LogIndex, RowReader as _, RowWrite, SiteGeneration, SiteRow,
-};
+use ringtail_proto::{GroupId, HourStart, RowReader as _, RowWrite, SiteGeneration, SiteRow};
 use ringtail_raft::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -123,6 +121,10 @@ impl<M: SiteMachine> Evictor<M> {
         site: SiteGeneration,
         hours: &[HourStart],
     ) -> Result<usize, MirroringError> {
+        // What an unfinished write left is no page that a reader of the site finds.
+        let Some(pin) = self.mirror.reader().pin(group, site).await? else {
+            return Ok(0);
+        };
         let (reader, revision) = self.partitions.begin_rewrite(site).await?;
         let reader = reader.unresolved();
         let hours = hours.to_vec();
@@ -140,7 +142,7 @@ impl<M: SiteMachine> Evictor<M> {
         })?;
         let pages = pages.into_iter().flatten();
         let compared: Vec<Option<RowWrite>> = stream::iter(pages)
-            .map(|(row, page)| self.stub_of(group, site, row, page))
+            .map(|(row, page)| self.stub_of(&pin, row, page))
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
@@ -159,17 +161,14 @@ impl<M: SiteMachine> Evictor<M> {
     /// What takes the place of a page, if the mirror gives back the same bytes.
     async fn stub_of(
         &self,
-        group: GroupId,
-        site: SiteGeneration,
+        pin: &SitePin,
         row: SiteRow,
         page: Bytes,
     ) -> Result<Option<RowWrite>, MirroringError> {
         if Stub::decode(&page).is_some() {
             return Ok(None);
         }
-        let key = GroupKey::Site(site, row);
-        let reader = self.mirror.reader();
-        let mirrored = reader.read_row(group, &key, LogIndex(u64::MAX)).await?;
+        let mirrored = self.mirror.reader().read_pinned(pin, row).await?;
         Ok((mirrored.as_ref() == Some(&page)).then(|| RowWrite {
             row,
             value: Some(Stub::of(&page).encode()),

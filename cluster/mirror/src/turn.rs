@@ -67,6 +67,12 @@ impl Turn<'_> {
             mirrored: self.moment.mirrored,
             keys_max: self.options.noted_keys_max,
         };
+        // One that was built since this node leads has left no notes.
+        for site in self.moment.later() {
+            if !tenure.written.contains_key(&site) {
+                tenure.unknown.insert(site);
+            }
+        }
         let mut silent = tenure.unknown.clone();
         loop {
             let noted = notes::read(Arc::clone(&self.moment.rows), wanted.clone()).await?;
@@ -226,12 +232,15 @@ impl Turn<'_> {
         })
     }
 
-    /// Removes generations that are fed no longer, as far as the mirror may have them.
+    /// Removes generations that are fed no longer, as far as the mirror may have them, once it has those that are.
     async fn remove_ended(&self, tenure: &mut Tenure) -> Result<(), MirroringError> {
         let ended: Vec<SiteGeneration> = {
             let ended = self.moment.ended.iter();
             let is_left = |site: &SiteGeneration| {
-                !tenure.removed.contains(site) && !self.moment.is_fed(*site)
+                let mut unknown = tenure.unknown.iter();
+                !tenure.removed.contains(site)
+                    && !self.moment.is_fed(*site)
+                    && !unknown.any(|other| other.site == site.site && self.moment.is_fed(*other))
             };
             let left = ended.filter(|site| is_left(site));
             left.copied().collect()

@@ -80,6 +80,13 @@ impl Feeds {
         found
     }
 
+    /// Those that take new entries, of sites that have others than the generation of their birth.
+    pub(crate) fn later(&self) -> impl Iterator<Item = SiteGeneration> {
+        let live = self.later.values().flatten();
+        live.filter(|feed| feed.until.is_none())
+            .map(|feed| feed.site)
+    }
+
     /// True when the generation takes new entries.
     pub(crate) fn contains(&self, site: SiteGeneration) -> bool {
         self.of(site.site).any(|fed| fed == site)

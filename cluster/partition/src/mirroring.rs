@@ -50,6 +50,11 @@ impl MirrorTurn {
     pub fn is_fed(&self, site: SiteGeneration) -> bool {
         self.feeds.contains(site)
     }
+
+    /// The fed generations of sites that have others than that of their birth.
+    pub fn later(&self) -> impl Iterator<Item = SiteGeneration> {
+        self.feeds.later()
+    }
 }
 
 impl<M: SiteMachine> Partitions<M> {
@@ -73,6 +78,8 @@ impl<M: SiteMachine> Partitions<M> {
         let readings = partition.sites.readings().into_iter();
         let dirty = readings.filter_map(|(site, reading)| Some((site, reading.dirty_since?)));
         let dirty = dirty.collect();
+        // Before the rows: one that counts as complete is so in them.
+        let feeds = partition.feeds();
         let rows = partition.rows().snapshot();
         // And this last: whoever still leads has applied nothing of later terms.
         if !before.is_leader || leadership.current() != before {
@@ -88,7 +95,7 @@ impl<M: SiteMachine> Partitions<M> {
             dirty,
             noted_since,
             ended: progress.history.generations.ended_by(settled).collect(),
-            feeds: progress.feeds.clone(),
+            feeds,
             rows,
         }))
     }
