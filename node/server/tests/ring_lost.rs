@@ -74,7 +74,7 @@ async fn join_at(node: &Node, token: &str, address: &str) -> Result<peer::JoinRe
         }),
         zone: String::new(),
         attempt: vec![7; 16].into(),
-        feature_level: 1,
+        feature_level: 2,
     };
     let joined = JoiningClient::new(channel).join(request).await;
     joined.map(tonic::Response::into_inner)

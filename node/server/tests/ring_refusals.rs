@@ -74,7 +74,7 @@ async fn nodes_may_have_the_same_addresses_for_visitors_on_machines_of_their_own
         }),
         zone: String::new(),
         attempt: vec![7; 16].into(),
-        feature_level: 1,
+        feature_level: 2,
     };
     let token = new_token(&first);
     let taken = joining.join(request(&token, &first.peer)).await;
@@ -128,7 +128,7 @@ async fn bad_tokens_cost_no_entry_and_whoever_goes_on_is_shut_out() {
             ..peer::NodeAddresses::default()
         }),
         attempt: vec![7; 16].into(),
-        feature_level: 1,
+        feature_level: 2,
         ..peer::JoinRequest::default()
     };
     let begin = Instant::now();
@@ -271,7 +271,7 @@ async fn what_an_older_binary_does_not_know_waits_for_it() {
     until_ring(&first, &token, "of two levels", |ring| {
         let nodes = ring["nodes"].as_array().unwrap();
         let levels: Vec<_> = nodes.iter().map(|node| &node["feature_level"]).collect();
-        levels == [&json!(1), &json!(0)]
+        levels == [&json!(2), &json!(0)]
     })
     .await;
     let replicas = || first.cli(&["replicas", "1"]);
@@ -281,8 +281,8 @@ async fn what_an_older_binary_does_not_know_waits_for_it() {
     assert!(said.contains("feature level 1 on all nodes"), "{said}");
     let data = timeout(PATIENCE, second.terminate()).await.unwrap();
     let _second = Node::start_in(data, &[]);
-    until_ring(&first, &token, "at level 1", |ring| {
-        ring["feature_gate"] == json!(1)
+    until_ring(&first, &token, "at level 2", |ring| {
+        ring["feature_gate"] == json!(2)
     })
     .await;
     let output = replicas();
