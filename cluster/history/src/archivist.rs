@@ -1,7 +1,12 @@
 //! Seals what groups led here have settled, fetches what other leaders sealed, and keeps the archive in order.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
+use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use ringtail_archive::Archive;
@@ -9,6 +14,7 @@ use ringtail_partition::{ArchiveState, Partitions, SiteMachine};
 use ringtail_proto::GroupId;
 use tokio::{
     sync::Semaphore,
+    task::{AbortHandle, JoinSet},
     time::{MissedTickBehavior, interval},
 };
 
@@ -27,6 +33,8 @@ pub struct Archivist<M: SiteMachine> {
     room: Option<Room>,
     /// One merge at a time: it holds all of its objects in memory.
     pub(crate) merging: Semaphore,
+    /// Objects that are here and are not what they should be, by path.
+    pub(crate) damaged: Mutex<BTreeSet<Bytes>>,
     works: Mutex<BTreeMap<GroupId, Arc<tokio::sync::Mutex<GroupWork>>>>,
 }
 
@@ -71,6 +79,7 @@ impl<M: SiteMachine> Archivist<M> {
             options,
             room: None,
             merging: Semaphore::new(1),
+            damaged: Mutex::default(),
             works: Mutex::default(),
         }
     }
@@ -87,22 +96,32 @@ impl<M: SiteMachine> Archivist<M> {
         room.map_or(Ok(()), |room| room.check(need, bytes))
     }
 
-    /// Rounds until it is aborted.
+    /// Rounds of each group until it is aborted: one that waits for others holds up no other.
     pub async fn run(self: Arc<Self>) {
         let mut ticks = interval(Duration::from_millis(self.options.round_interval_ms.max(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let turns = Arc::new(Semaphore::new(self.options.groups_at_once_max.max(1)));
+        let mut rounds = JoinSet::new();
+        let mut running: BTreeMap<GroupId, AbortHandle> = BTreeMap::new();
         loop {
             ticks.tick().await;
-            self.run_once(false).await;
+            while rounds.try_join_next().is_some() {}
+            running.retain(|_, round| !round.is_finished());
+            for group in self.groups() {
+                running.entry(group).or_insert_with(|| {
+                    let (archivist, turns) = (Arc::clone(&self), Arc::clone(&turns));
+                    rounds.spawn(async move {
+                        let _turn = turns.acquire().await;
+                        archivist.round(group, false).await;
+                    })
+                });
+            }
         }
     }
 
-    /// One round over all groups of this node, a few at once: one that waits for others holds nobody up. With `now`,
-    /// whatever is settled is sealed, little as it may be.
+    /// One round over all groups of this node, a few at once. With `now`, whatever is settled is sealed, little as it may be.
     pub async fn run_once(&self, now: bool) -> ArchiveRound {
-        let groups = self.partitions.hosted();
-        self.works.lock().retain(|group, _| groups.contains(group));
-        let rounds = stream::iter(groups).map(|group| self.round(group, now));
+        let rounds = stream::iter(self.groups()).map(|group| self.round(group, now));
         let at_once = self.options.groups_at_once_max.max(1);
         let mut rounds = std::pin::pin!(rounds.buffer_unordered(at_once));
         let mut all = ArchiveRound::default();
@@ -110,6 +129,13 @@ impl<M: SiteMachine> Archivist<M> {
             all.add(round);
         }
         all
+    }
+
+    /// The groups of this node; the work of others is forgotten.
+    fn groups(&self) -> BTreeSet<GroupId> {
+        let groups = self.partitions.hosted();
+        self.works.lock().retain(|group, _| groups.contains(group));
+        groups
     }
 
     async fn round(&self, group: GroupId, now: bool) -> ArchiveRound {

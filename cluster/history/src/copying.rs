@@ -1,11 +1,24 @@
 //! Where each node has an archive of its own, what others sealed is fetched; only then the log may go.
 
+use std::time::{Duration, Instant};
+
 use ringtail_archive::{ArchiveError, BuiltObject, ObjectPath};
 use ringtail_partition::SiteMachine;
 use ringtail_proto::{GroupId, LogIndex, stored::ArchiveObject};
 use ringtail_raft::spawn_blocking;
 
-use crate::{Archivist, HistoryError, archivist::ArchiveRound, room::Need, seal, work::GroupWork};
+use crate::{
+    Archivist, HistoryError,
+    archivist::ArchiveRound,
+    room::Need,
+    seal,
+    work::{GroupWork, forget_older},
+};
+
+/// Objects of a group that are got in one round.
+const COPIES_MAX: usize = 16;
+/// An object that the log did not give back is not made again for so long: one that was merged never will be.
+const UNLIKE_MAX: Duration = Duration::from_secs(600);
 
 impl<M: SiteMachine> Archivist<M> {
     pub(crate) async fn fetch_missing(
@@ -15,11 +28,16 @@ impl<M: SiteMachine> Archivist<M> {
         round: &mut ArchiveRound,
     ) -> Result<(), HistoryError> {
         let mut failed = Ok(());
+        forget_older(&mut work.unlike, UNLIKE_MAX);
         for object in self.partitions.unheld(group)? {
+            // What is left comes in the next rounds: seals wait for no more.
+            if round.copies >= COPIES_MAX {
+                break;
+            }
             match self.hold(group, &object, work).await {
                 Ok(copies) => {
                     round.copies += copies;
-                    work.damaged.remove(&object.path);
+                    self.damaged.lock().remove(&object.path);
                     self.partitions
                         .note_held(group, std::slice::from_ref(&object.path))?;
                 }
@@ -29,12 +47,12 @@ impl<M: SiteMachine> Archivist<M> {
         failed
     }
 
-    /// An object here is not what it should be: where nodes have archives of their own, it is got again in the next round.
-    /// Returns whether it will be.
+    /// An object here is not what it should be: where nodes have archives of their own, it is got again in one of the next
+    /// rounds. Returns whether it will be; one that the manifest names no more is not.
     ///
     /// # Errors
     /// When the object's group is not on this node.
-    pub async fn note_damaged(&self, object: &ArchiveObject) -> Result<bool, HistoryError> {
+    pub fn note_damaged(&self, object: &ArchiveObject) -> Result<bool, HistoryError> {
         let path = std::str::from_utf8(&object.path).ok();
         let Some(path) = path.and_then(ObjectPath::parse) else {
             return Ok(false);
@@ -42,9 +60,10 @@ impl<M: SiteMachine> Archivist<M> {
         if self.archive.options().location.is_shared() {
             return Ok(false);
         }
-        let work = self.work(path.group);
-        work.lock().await.damaged.insert(object.path.clone());
-        self.partitions.note_unheld(path.group, &object.path)?;
+        if !self.partitions.note_unheld(path.group, &object.path)? {
+            return Ok(false);
+        }
+        self.damaged.lock().insert(object.path.clone());
         Ok(true)
     }
 
@@ -53,9 +72,10 @@ impl<M: SiteMachine> Archivist<M> {
         &self,
         group: GroupId,
         object: &ArchiveObject,
-        work: &GroupWork,
+        work: &mut GroupWork,
     ) -> Result<usize, HistoryError> {
-        if !work.damaged.contains(&object.path) && self.archive.holds(object).await? {
+        let is_damaged = self.damaged.lock().contains(&object.path);
+        if !is_damaged && self.archive.holds(object).await? {
             return Ok(0);
         }
         self.check_room(Need::Vital, object.bytes)?;
@@ -63,9 +83,15 @@ impl<M: SiteMachine> Archivist<M> {
             return Ok(1);
         };
         // Nobody has it, but this node may have what it was made of.
+        if work.unlike.contains_key(&object.path) || !self.is_settled(group, object)? {
+            return Err(missed);
+        }
         match self.rebuild(group, object).await {
             Ok(true) => Ok(1),
-            Ok(false) => Err(missed),
+            Ok(false) => {
+                work.unlike.insert(object.path.clone(), Instant::now());
+                Err(missed)
+            }
             Err(error) => {
                 tracing::debug!(%group, %error, "archive: an object cannot be made again");
                 Err(missed)
@@ -101,6 +127,12 @@ impl<M: SiteMachine> Archivist<M> {
             path: String::from_utf8_lossy(&object.path).into_owned(),
             message,
         })
+    }
+
+    /// True when all verdicts that it tells are in rows here.
+    fn is_settled(&self, group: GroupId, object: &ArchiveObject) -> Result<bool, HistoryError> {
+        let settled = self.partitions.archive_state(group)?.settled;
+        Ok(settled.is_some_and(|settled| settled.0 >= object.last_index))
     }
 
     /// Makes an object again from this node's log; false when that gives other bytes.

@@ -1,9 +1,9 @@
 //! The events of a group from a position on: out of the archive, then out of the log, then as they come.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use ringtail_archive::{
-    Archive, ArchiveError, EntryHead, EventSlice, Replay, ReplayItem, Selection,
+    Archive, ArchiveError, EntryHead, EventSlice, Replay, ReplayItem, ReplayStep, Selection,
 };
 use ringtail_partition::{Logged, LoggedEntry, Partitions, SiteMachine};
 use ringtail_proto::{
@@ -11,8 +11,15 @@ use ringtail_proto::{
     stored::{EventBatch, SiteEvents},
 };
 
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
+
 use crate::HistoryError;
 
+/// Rows of an object stay in memory so long when others wait for their turn.
+const TURN_MAX: Duration = Duration::from_secs(30);
 /// An object that is gone may have been replaced: the manifest tells by what.
 const MISSES_MAX: u32 = 3;
 
@@ -37,6 +44,12 @@ impl EventPosition {
             offset: u32::MAX,
         }
     }
+
+    /// True behind all events of an entry: who goes on here needs no more of it.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        *self == Self::end_of(self.index)
+    }
 }
 
 /// One site's events in one entry.
@@ -54,6 +67,8 @@ pub struct FedSlice {
     pub codes: Vec<u8>,
     /// The position of each event in the slice of the log.
     pub offsets: Vec<u32>,
+    /// True when the entry has no further events that are asked for.
+    pub ends_entry: bool,
 }
 
 impl FedSlice {
@@ -72,6 +87,20 @@ impl FedSlice {
             offset: self.offsets.get(event).copied().unwrap_or(u32::MAX),
         }
     }
+
+    /// Behind all events of the slice; behind the entry when it is the last one.
+    #[must_use]
+    pub const fn end(&self) -> EventPosition {
+        let index = self.entry.index;
+        match self.ends_entry {
+            true => EventPosition::end_of(index),
+            false => EventPosition {
+                index,
+                slice: self.slice,
+                offset: u32::MAX,
+            },
+        }
+    }
 }
 
 /// What comes next.
@@ -83,10 +112,19 @@ pub enum Fed {
     Nothing(EventPosition),
 }
 
+/// Where feeds of one node take events from.
+pub struct FeedSource<M: SiteMachine> {
+    /// The replicas here.
+    pub partitions: Arc<Partitions<M>>,
+    /// The archive, if there is one and it was reached.
+    pub archive: Option<Arc<Archive>>,
+    /// So many objects of the archive may be in memory at once, for all feeds of the node together.
+    pub turns: Arc<Semaphore>,
+}
+
 /// Follows one group from a position on.
 pub struct EventFeed<M: SiteMachine> {
-    partitions: Arc<Partitions<M>>,
-    archive: Option<Arc<Archive>>,
+    source: FeedSource<M>,
     group: GroupId,
     site: Option<SiteId>,
     position: EventPosition,
@@ -101,15 +139,13 @@ impl<M: SiteMachine> EventFeed<M> {
     /// The events of one site or of all, behind a position.
     #[must_use]
     pub const fn new(
-        partitions: Arc<Partitions<M>>,
-        archive: Option<Arc<Archive>>,
+        source: FeedSource<M>,
         group: GroupId,
         site: Option<SiteId>,
         position: EventPosition,
     ) -> Self {
         Self {
-            partitions,
-            archive,
+            source,
             group,
             site,
             position,
@@ -120,78 +156,73 @@ impl<M: SiteMachine> EventFeed<M> {
         }
     }
 
-    /// True when what comes next comes out of the archive; then all selected rows of one of its objects are in memory.
-    #[must_use]
-    pub fn is_past(&self) -> bool {
-        let sealed = || {
-            let manifest = self.partitions.archive_manifest(self.group).ok()?;
-            manifest.sealed
-        };
-        let is_sealed = |sealed| self.position < EventPosition::end_of(sealed);
-        self.replay.is_some() || sealed().is_some_and(is_sealed)
+    /// Gives up what is in memory: whoever does not take what comes must not keep others from it. It is read again when it
+    /// is asked for.
+    pub fn rest(&mut self) {
+        self.replay = None;
+        self.logged.clear();
+        self.logged_through = None;
     }
 
-    /// What comes next; waits for it. Nothing is lost when the caller stops waiting.
+    /// What comes next; waits for it until then, and says after that that there is nothing. Nothing is lost when the caller
+    /// stops waiting.
     ///
     /// # Errors
-    /// When this node cannot tell, or nobody any more: [`HistoryError::Gone`]. A new feed from the position of the last event
-    /// goes on where this one ended, here or elsewhere.
-    pub async fn next(&mut self) -> Result<Fed, HistoryError> {
+    /// When this node cannot tell, or nobody any more: [`HistoryError::Gone`]. Whoever asks again, here or elsewhere, goes on
+    /// where this ended.
+    pub async fn next(&mut self, until: Instant) -> Result<Fed, HistoryError> {
         loop {
             if let Some(slice) = self.logged.pop_front() {
-                self.position = EventPosition {
-                    index: slice.entry.index,
-                    slice: slice.slice,
-                    offset: u32::MAX,
-                };
+                self.position = slice.end();
                 return Ok(Fed::Slice(slice));
             }
             if let Some(through) = self.logged_through.take() {
                 self.position = self.position.max(EventPosition::end_of(through));
                 return Ok(Fed::Nothing(self.position));
             }
-            if self.replay.is_some() {
-                match self.replayed().await? {
-                    Some(fed) => return Ok(fed),
-                    None => continue,
-                }
+            let fed = match self.replay.is_some() {
+                true => self.replayed(until).await?,
+                false => self.look(until).await?,
+            };
+            if let Some(fed) = fed {
+                return Ok(fed);
             }
-            self.look().await?;
         }
     }
 
     /// Looks where the next events are.
-    async fn look(&mut self) -> Result<(), HistoryError> {
-        let mut applied = self.partitions.watch_applied(self.group)?;
+    async fn look(&mut self, until: Instant) -> Result<Option<Fed>, HistoryError> {
+        let mut applied = self.source.partitions.watch_applied(self.group)?;
         applied.mark_unchanged();
         // A slice that was handed over in part is in an entry that has to be read again.
-        let after = match self.position {
-            position if position == EventPosition::end_of(position.index) => position.index,
-            position => LogIndex(position.index.0.saturating_sub(1)),
+        let after = match self.position.is_end() {
+            true => self.position.index,
+            false => LogIndex(self.position.index.0.saturating_sub(1)),
         };
-        match self.partitions.logged(self.group, after).await? {
+        match self.source.partitions.logged(self.group, after).await? {
             Some(Logged::Entries { entries, through }) => {
                 for entry in entries {
                     self.take(entry);
                 }
                 self.logged_through = Some(through);
-                Ok(())
             }
-            Some(Logged::Sealed) => self.open_replay(),
+            Some(Logged::Sealed) => self.open_replay()?,
             // Whoever begins takes what there is.
             Some(Logged::Gone(through)) if self.position == EventPosition::default() => {
                 self.position = EventPosition::end_of(through);
-                Ok(())
             }
-            Some(Logged::Gone(through)) => Err(HistoryError::Gone {
-                group: self.group,
-                through,
-            }),
-            None => {
-                let changed = applied.changed().await;
-                changed.map_err(|_| HistoryError::Stopping)
+            Some(Logged::Gone(through)) => {
+                return Err(HistoryError::Gone {
+                    group: self.group,
+                    through,
+                });
             }
+            None => match timeout_at(until, applied.changed()).await {
+                Ok(changed) => changed.map_err(|_| HistoryError::Stopping)?,
+                Err(_elapsed) => return Ok(Some(Fed::Nothing(self.position))),
+            },
         }
+        Ok(None)
     }
 
     fn take(&mut self, entry: LoggedEntry) {
@@ -201,6 +232,7 @@ impl<M: SiteMachine> EventFeed<M> {
             version: entry.version,
         };
         let batch = Arc::new(entry.batch);
+        let before = self.logged.len();
         for (place, (events, codes)) in batch.sites.iter().zip(entry.codes).enumerate() {
             let slice = FedSlice {
                 entry: head,
@@ -209,11 +241,16 @@ impl<M: SiteMachine> EventFeed<M> {
                 place,
                 offsets: (0..codes.len() as u32).collect(),
                 codes,
+                ends_entry: false,
             };
             let is_wanted = self.site.is_none_or(|site| site.0 == events.site);
             if is_wanted && self.is_next(&slice) {
                 self.logged.push_back(slice);
             }
+        }
+        let has_more = self.logged.len() > before;
+        if let Some(last) = self.logged.back_mut().filter(|_| has_more) {
+            last.ends_entry = true;
         }
     }
 
@@ -224,8 +261,9 @@ impl<M: SiteMachine> EventFeed<M> {
     }
 
     fn open_replay(&mut self) -> Result<(), HistoryError> {
-        let archive = self.archive.clone().ok_or(HistoryError::NotReached)?;
-        let manifest = self.partitions.archive_manifest(self.group)?;
+        let archive = self.source.archive.clone();
+        let archive = archive.ok_or(HistoryError::NotReached)?;
+        let manifest = self.source.partitions.archive_manifest(self.group)?;
         let sealed = manifest.sealed.unwrap_or_default();
         let selection = Selection {
             site: self.site,
@@ -234,41 +272,51 @@ impl<M: SiteMachine> EventFeed<M> {
         };
         let objects: Vec<_> = manifest.objects.values().cloned().collect();
         let replay = Replay::events_only(archive, &objects, selection)?;
+        let replay = replay.taking_turns(Arc::clone(&self.source.turns));
         self.replay = Some((replay, sealed));
         Ok(())
     }
 
-    /// The next slice of the archive; none at its end, and when it has to be looked at anew.
-    async fn replayed(&mut self) -> Result<Option<Fed>, HistoryError> {
+    /// The next slice of the archive; none when it has to be looked at anew.
+    async fn replayed(&mut self, until: Instant) -> Result<Option<Fed>, HistoryError> {
         let Some((replay, sealed)) = &mut self.replay else {
             return Ok(None);
         };
+        let turn = replay.loaded_since();
+        let is_over = turn.is_some_and(|since| since.elapsed() >= TURN_MAX);
+        if is_over && self.source.turns.available_permits() == 0 {
+            self.replay = None;
+            return Ok(None);
+        }
         let sealed = *sealed;
-        let slice = match replay.next().await {
-            Ok(Some(ReplayItem::Events(slice))) => FedSlice::from(slice),
-            Ok(Some(ReplayItem::Command { .. })) => return Ok(None),
-            Ok(None) => {
+        let slice = match timeout_at(until, replay.step()).await {
+            Err(_elapsed) => return Ok(Some(Fed::Nothing(self.position))),
+            Ok(Ok(ReplayStep::Item(ReplayItem::Events(slice)))) => FedSlice::from(slice),
+            Ok(Ok(ReplayStep::Item(ReplayItem::Command { .. }))) => return Ok(None),
+            Ok(Ok(ReplayStep::Passed(through))) => {
+                self.position = self.position.max(EventPosition::end_of(through));
+                return Ok(Some(Fed::Nothing(self.position)));
+            }
+            Ok(Ok(ReplayStep::End)) => {
                 self.replay = None;
                 self.position = self.position.max(EventPosition::end_of(sealed));
                 return Ok(Some(Fed::Nothing(self.position)));
             }
-            // Merged away meanwhile.
-            Err(ArchiveError::Missing { .. }) if self.misses < MISSES_MAX => {
-                self.misses += 1;
+            Ok(Err(error)) => {
                 self.replay = None;
-                return Ok(None);
+                // Merged away meanwhile.
+                if matches!(error, ArchiveError::Missing { .. }) && self.misses < MISSES_MAX {
+                    self.misses += 1;
+                    return Ok(None);
+                }
+                return Err(error.into());
             }
-            Err(error) => return Err(error.into()),
         };
         self.misses = 0;
         if !self.is_next(&slice) {
             return Ok(None);
         }
-        self.position = EventPosition {
-            index: slice.entry.index,
-            slice: slice.slice,
-            offset: u32::MAX,
-        };
+        self.position = slice.end();
         Ok(Some(Fed::Slice(slice)))
     }
 }
@@ -282,6 +330,7 @@ impl From<EventSlice> for FedSlice {
             place: 0,
             codes: slice.codes,
             offsets: slice.offsets,
+            ends_entry: slice.ends_entry,
         }
     }
 }

@@ -31,7 +31,7 @@ mod work;
 pub use archivist::{ArchiveRound, Archivist};
 pub use builder::{BuildProgress, Builder};
 pub use error::HistoryError;
-pub use feed::{EventFeed, EventPosition, Fed, FedSlice};
+pub use feed::{EventFeed, EventPosition, Fed, FedSlice, FeedSource};
 pub use generation_keeper::GenerationKeeper;
 pub use objects::{ObjectPeers, ObjectsService, PeerObjects};
 pub use options::HistoryOptions;

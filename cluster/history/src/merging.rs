@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use ringtail_archive::{Merge, MergePlan, merge, received_date};
+use bytes::Bytes;
+use ringtail_archive::{ArchiveError, Merge, MergePlan, merge, received_date};
 use ringtail_partition::SiteMachine;
-use ringtail_proto::GroupId;
+use ringtail_proto::{GroupId, stored::ArchiveObject};
 use ringtail_raft::spawn_blocking;
 
 use crate::{
@@ -12,11 +13,15 @@ use crate::{
     archivist::ArchiveRound,
     room::Need,
     sealing::Change,
-    work::{GroupWork, is_time},
+    work::{GroupWork, forget_older, is_time},
 };
 
+/// What could not be read is left alone for so long.
+const SPARED_MAX: Duration = Duration::from_secs(3_600);
+
 impl<M: SiteMachine> Archivist<M> {
-    /// Merges what pays. One that fails holds up no other.
+    /// One merge that pays, if there is one: a group's seals wait for no more than that. What cannot be read is left alone
+    /// for a while, and got again where that can be done.
     pub(crate) async fn merge_due(
         &self,
         group: GroupId,
@@ -32,30 +37,73 @@ impl<M: SiteMachine> Archivist<M> {
         if !is_time(&mut work.merged, interval) {
             return Ok(());
         }
-        let manifest = self.partitions.archive_manifest(group)?;
-        // The log's time, not a clock's: seals come in as long as it goes on.
-        let today = received_date(self.partitions.stamp(group)?);
-        let plan = MergePlan::new(manifest.objects.values(), today, self.options.merge);
         let mut failed = Ok(());
-        for merge in plan.merges {
-            match self.merge(group, term, merge).await {
-                Ok(holds) => round.merges += usize::from(holds),
+        let mut merges = self.plan(group, work)?.merges.into_iter();
+        for merge in merges.by_ref() {
+            match self.merge(group, term, merge, work).await {
+                Ok(holds) => {
+                    round.merges += usize::from(holds);
+                    break;
+                }
+                Err(error @ HistoryError::Archive(ArchiveError::Unavailable { .. })) => {
+                    return Err(error);
+                }
                 Err(error) => failed = Err(error),
             }
+        }
+        if merges.next().is_some() {
+            // The next round goes on.
+            work.merged = None;
         }
         failed
     }
 
-    async fn merge(&self, group: GroupId, term: u64, plan: Merge) -> Result<bool, HistoryError> {
+    fn plan(&self, group: GroupId, work: &mut GroupWork) -> Result<MergePlan, HistoryError> {
+        forget_older(&mut work.spared, SPARED_MAX);
+        let manifest = self.partitions.archive_manifest(group)?;
+        // The log's time, not a clock's: seals come in as long as it goes on.
+        let today = received_date(self.partitions.stamp(group)?);
+        let plan = MergePlan::new(manifest.objects.values(), today, self.options.merge);
+        Ok(plan.sparing(|object| work.spared.contains_key(&object.path)))
+    }
+
+    /// The bytes of what is to be merged.
+    async fn input(
+        &self,
+        plan: Merge,
+        work: &mut GroupWork,
+    ) -> Result<Vec<(ArchiveObject, Bytes)>, HistoryError> {
+        let mut objects = Vec::with_capacity(plan.objects.len());
+        for object in plan.objects {
+            match self.archive.get(&object).await {
+                Ok(bytes) => objects.push((object, bytes)),
+                Err(error) => {
+                    if matches!(
+                        error,
+                        ArchiveError::Missing { .. } | ArchiveError::Damaged { .. }
+                    ) {
+                        work.spared.insert(object.path.clone(), Instant::now());
+                        self.note_damaged(&object)?;
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(objects)
+    }
+
+    async fn merge(
+        &self,
+        group: GroupId,
+        term: u64,
+        plan: Merge,
+        work: &mut GroupWork,
+    ) -> Result<bool, HistoryError> {
         let begun = Instant::now();
         let shown = plan.to_string();
         let bytes = plan.objects.iter().map(|object| object.bytes).sum();
         self.check_room(Need::Upkeep, bytes)?;
-        let mut objects = Vec::with_capacity(plan.objects.len());
-        for object in plan.objects {
-            let bytes = self.archive.get(&object).await?;
-            objects.push((object, bytes));
-        }
+        let objects = self.input(plan, work).await?;
         let removed = objects.iter().map(|(object, _)| object.path.clone());
         let removed = removed.collect();
         let built = spawn_blocking(move || merge(&objects));

@@ -1,7 +1,7 @@
 //! What an archivist remembers of a group from round to round.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -18,8 +18,10 @@ pub(crate) struct GroupWork {
     pub(crate) cleaned: Option<Instant>,
     /// Objects that nobody names, and since when.
     pub(crate) unnamed: BTreeMap<String, Instant>,
-    /// Objects that are here and are not what they should be.
-    pub(crate) damaged: BTreeSet<Bytes>,
+    /// Objects that could not be merged, and since when: others are merged without them.
+    pub(crate) spared: BTreeMap<Bytes, Instant>,
+    /// Objects that this node's log does not give back, and since when.
+    pub(crate) unlike: BTreeMap<Bytes, Instant>,
 }
 
 /// True when it is time again; then it was done now.
@@ -29,4 +31,9 @@ pub(crate) fn is_time(last: &mut Option<Instant>, interval: Duration) -> bool {
     }
     *last = Some(Instant::now());
     true
+}
+
+/// Forgets what is older.
+pub(crate) fn forget_older(since: &mut BTreeMap<Bytes, Instant>, age_max: Duration) {
+    since.retain(|_, since| since.elapsed() < age_max);
 }

@@ -6,7 +6,7 @@ mod support;
 use std::{fs, sync::atomic::Ordering};
 
 use ringtail_archive::{Archive, ArchiveError, ArchiveOptions, Location, verify};
-use ringtail_proto::stored::ArchiveChange;
+use ringtail_proto::stored::{ArchiveChange, ArchiveObject};
 use support::{
     GROUP, Ring, eager,
     faults::{ALWAYS, Fault, FaultStore},
@@ -135,7 +135,7 @@ async fn a_damaged_object_is_fetched_again() {
     fs::write(&file, bytes).unwrap();
     let error = verify(&second.archive, &object).await.unwrap_err();
     assert!(matches!(error, ArchiveError::Damaged { .. }), "{error}");
-    assert!(second.archivist.note_damaged(&object).await.unwrap());
+    assert!(second.archivist.note_damaged(&object).unwrap());
     assert_eq!(second.archivist.run_once(false).await.copies, 1);
     second.assert_tidy().await;
     drop(third);
@@ -321,4 +321,39 @@ async fn a_seal_is_bounded_by_events_and_all_of_them_are_sealed() {
     node.seal().await;
     assert!(node.objects().values().all(|object| object.rows <= 7));
     node.assert_archived(1..5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_cannot_be_read_keeps_no_others_from_being_merged_and_is_got_again() {
+    let ring = Ring::new(tidy());
+    let [first, second, third] = ring.found_three().await;
+    // Too few of a day to be merged as long as it goes on.
+    first.submit(1..2).await;
+    first.seal().await;
+    let damaged = first.objects().into_values().next().unwrap();
+    until("the second has it", async || {
+        second.archivist.run_once(false).await;
+        second.objects() == first.objects() && second.partitions().unheld(GROUP).unwrap().is_empty()
+    })
+    .await;
+    let file = |node: &support::RingNode, object: &ArchiveObject| {
+        let path = std::str::from_utf8(&object.path).unwrap();
+        node.directory().join("archive").join(path)
+    };
+    let good = fs::read(file(&first, &damaged)).unwrap();
+    fs::write(file(&first, &damaged), &good[1..]).unwrap();
+    for visitor in 2..4 {
+        first.submit(visitor..visitor + 1).await;
+        first.seal().await;
+    }
+    until("the others are merged and it is whole again", async || {
+        first.archivist.run_once(false).await;
+        let objects = first.objects();
+        let is_whole = fs::read(file(&first, &damaged)).is_ok_and(|bytes| bytes == good);
+        let is_apart = objects.contains_key(&damaged.path);
+        is_whole && is_apart && objects.len() == 2
+    })
+    .await;
+    first.assert_archived(1..4).await;
+    drop((second, third));
 }

@@ -49,19 +49,21 @@ impl<M: SiteMachine> Partitions<M> {
     pub fn archive_manifest(&self, group: GroupId) -> Result<ArchiveManifest, PartitionError> {
         let replica = self.replica(group)?;
         let leadership = replica.raft.watch_leadership().current();
+        let committed = replica.raft.committed();
         let progress = replica.partition.progress.lock();
         let manifest = &progress.history.manifest;
-        // Another leader's first entry has settled what was left of the terms before it. And what this node put in the
-        // present term, it did not put as a leader.
-        let decided_term = progress.applied.map(|applied| match leadership {
-            of if of
+        let decided_term = progress.applied.map(|applied| {
+            let leader = leadership
                 .leader
-                .is_some_and(|leader| leader != replica.raft.node())
-                && of.term == applied.term =>
-            {
-                applied.term
+                .filter(|leader| *leader != replica.raft.node() && leadership.term == applied.term);
+            // Another leader's entry has settled what was left of earlier ones, of the same term too. What it puts itself this
+            // node learns of by what is committed.
+            let is_caught_up = committed.is_some_and(|committed| committed <= applied);
+            let is_decided = is_caught_up && leader == Some(applied.node);
+            match is_decided {
+                true => applied.term,
+                false => applied.term.saturating_sub(1),
             }
-            _ => applied.term.saturating_sub(1),
         });
         Ok(ArchiveManifest {
             objects: Arc::clone(manifest.objects()),
@@ -104,17 +106,19 @@ impl<M: SiteMachine> Partitions<M> {
         Ok(())
     }
 
-    /// An object that was in reach is not, or is not what it should be: it has to be got again.
+    /// An object that was in reach is not, or is not what it should be: it has to be got again. False for one that the
+    /// manifest does not name.
     ///
     /// # Errors
     /// When the partition is not on this node.
-    pub fn note_unheld(&self, group: GroupId, path: &Bytes) -> Result<(), PartitionError> {
+    pub fn note_unheld(&self, group: GroupId, path: &Bytes) -> Result<bool, PartitionError> {
         let partition = &self.replica(group)?.partition;
         let mut progress = partition.progress.lock();
-        if progress.history.manifest.objects().contains_key(path) {
+        let is_named = progress.history.manifest.objects().contains_key(path);
+        if is_named {
             progress.unheld.insert(path.clone());
         }
-        Ok(())
+        Ok(is_named)
     }
 
     /// The entries that an object was made of, out of this node's own log.

@@ -7,6 +7,7 @@ use ringtail_raft::spawn_blocking;
 
 use crate::{
     PartitionError, SiteMachine, capped::CappedSince, floor_row::FloorRow, partition::Partition,
+    quiet::Quiet,
 };
 
 impl<M: SiteMachine> Partition<M> {
@@ -50,6 +51,10 @@ impl<M: SiteMachine> Partition<M> {
             match self.progress.lock().capped_since {
                 Some(since) => batch.put(&CappedSince::KEY, since.encode()),
                 None => batch.remove(&CappedSince::KEY),
+            }
+            match self.progress.lock().quiet.row(floor.position.index) {
+                Some(row) => batch.put(&Quiet::KEY, row),
+                None => batch.remove(&Quiet::KEY),
             }
         }
         self.rows().commit(batch)?;
@@ -106,6 +111,7 @@ impl<M: SiteMachine> Partition<M> {
         let mut progress = self.progress.lock();
         progress.positions.forget_below(floor.position.index);
         progress.memberships.forget_below(floor.position.index);
+        progress.quiet.raise(floor.position.index);
         progress.floor = Some(floor);
     }
 }

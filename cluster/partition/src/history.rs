@@ -286,7 +286,17 @@ impl<M: SiteMachine> Partition<M> {
         from: LogIndex,
         to: LogIndex,
     ) -> Result<Vec<Committed>, PartitionError> {
-        let bytes_max = self.options.rebuild_bytes_max;
+        self.read_log_of(from, to, self.options.rebuild_bytes_max)
+            .await
+    }
+
+    /// The entries from one on, up to another or as many as have so many bytes.
+    pub(crate) async fn read_log_of(
+        &self,
+        from: LogIndex,
+        to: LogIndex,
+        bytes_max: u64,
+    ) -> Result<Vec<Committed>, PartitionError> {
         let read = self.seams.log.read(self.group, from, to, bytes_max).await;
         read.map_err(|error| PartitionError::Log {
             group: self.group,
@@ -365,6 +375,16 @@ pub(crate) fn verdicts(
         Ok(())
     })?;
     Ok(verdicts)
+}
+
+/// The last entry that a note may tell of.
+pub(crate) fn noted_through(rows: &dyn GroupSnapshot) -> Result<LogIndex, StoreError> {
+    let mut through = LogIndex::default();
+    each_note(rows, &mut |_, index, _| {
+        through = through.max(index);
+        Ok(())
+    })?;
+    Ok(through)
 }
 
 /// Visits every note of the group with the index of its batch.

@@ -48,6 +48,7 @@ mod past_slice;
 mod places;
 mod positions;
 mod progress;
+mod quiet;
 mod recent_verdicts;
 mod replica;
 mod roll_ups;

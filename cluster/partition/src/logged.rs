@@ -1,5 +1,6 @@
 //! The log with its verdicts, for those who follow it.
 
+use ringtail_checkpoint::StoreError;
 use ringtail_proto::{
     GroupId, LogIndex, UnixMillis, Verdict,
     stored::{EventBatch, partition_entry},
@@ -8,9 +9,16 @@ use ringtail_raft::{Body, LogPosition, spawn_blocking};
 use tokio::sync::watch;
 
 use crate::{
-    PartitionError, Partitions, SiteMachine, capped::CappedSince, entry::decode_body,
-    history::verdicts, partition::Partition,
+    PartitionError, Partitions, SiteMachine,
+    capped::CappedSince,
+    entry::decode_body,
+    history::{noted_through, verdicts},
+    partition::Partition,
+    verdict_book::Verdicts,
 };
+
+/// Bytes of commands that are read at once, but at least one entry.
+const LOGGED_BYTES_MAX: u64 = 1 << 20;
 
 /// What the log holds behind an entry.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,23 +91,30 @@ impl<M: SiteMachine> Partition<M> {
             return Ok(Some(given_up));
         }
         let first = LogIndex(after.0 + 1);
+        let read = self.read_log_of(first, applied, LOGGED_BYTES_MAX).await;
+        let read = match read {
+            Ok(read) => read,
+            Err(error) => return self.given_up(after).map(Some).ok_or(error),
+        };
+        let Some(last) = read.last().map(|entry| entry.position.index) else {
+            return Err(PartitionError::Log {
+                group: self.group,
+                message: format!("there is nothing from entry {first} on"),
+            });
+        };
         // Before the notes: a verdict goes from here only when a note tells it.
-        let recent = self.recent_verdicts.lock().from(first);
-        let read = self.read_log(first, applied).await;
-        let last = read
-            .as_ref()
-            .ok()
-            .and_then(|read| read.last())
-            .map_or(after, |entry| entry.position.index);
-        let rows = self.rows().snapshot();
-        let noted = spawn_blocking(move || verdicts(&*rows, first, last)).await;
-        let noted = noted.map_err(|_| PartitionError::Stopping(self.group))??;
+        let recent = self.recent_verdicts.lock().of(first, last);
+        let noted = match recent.are_all {
+            true => Verdicts::new(),
+            false => self.noted(first, last).await?,
+        };
+        let recent = recent.replies;
         // Notes go behind the floor, and so does the log.
         if let Some(given_up) = self.given_up(after) {
             return Ok(Some(given_up));
         }
         let mut entries = Vec::new();
-        for committed in read? {
+        for committed in read {
             let Body::Command(command) = committed.body else {
                 continue;
             };
@@ -134,25 +149,52 @@ impl<M: SiteMachine> Partition<M> {
         Ok(Some(Logged::Entries { entries, through }))
     }
 
+    /// What notes tell of these entries.
+    async fn noted(&self, first: LogIndex, last: LogIndex) -> Result<Verdicts, PartitionError> {
+        let settled = self.highest_floor().map(|floor| floor.position.index);
+        if let Some(settled) = settled.filter(|settled| last <= *settled) {
+            return self.verdicts_of(first, last, settled).await;
+        }
+        let rows = self.rows().snapshot();
+        let noted = spawn_blocking(move || {
+            let through = noted_through(&*rows)?;
+            Ok::<_, StoreError>((through, verdicts(&*rows, first, last)?))
+        });
+        let noted = noted.await;
+        let (through, noted) = noted.map_err(|_| PartitionError::Stopping(self.group))??;
+        self.recent_verdicts.lock().note_older(through);
+        Ok(noted)
+    }
+
     /// Says where the entries behind one are when they may not be in the log any more.
     fn given_up(&self, after: LogIndex) -> Option<Logged> {
         let progress = self.progress.lock();
-        let sealed = progress.history.manifest.sealed();
-        if sealed.is_some_and(|sealed| sealed.position.index > after) {
-            return Some(Logged::Sealed);
+        let floor = progress.floor.as_ref().map(|floor| floor.position.index);
+        let floor = floor.filter(|floor| *floor > after);
+        let manifest = &progress.history.manifest;
+        if manifest
+            .sealed()
+            .is_some_and(|sealed| sealed.position.index > after)
+        {
+            let began = manifest.began().unwrap_or_default().after;
+            return match floor {
+                // What is below the archive's beginning may be in this log yet.
+                None if began > after => None,
+                Some(_) if began > after => Some(Logged::Gone(began)),
+                _ => Some(Logged::Sealed),
+            };
         }
-        let floor = progress.floor.as_ref()?.position.index;
+        let floor = floor?;
         let is_capped = progress
             .capped_since
             .is_some_and(|CappedSince(since)| since <= after);
-        match floor > after {
-            true if is_capped => Some(Logged::Entries {
-                // Floors wait for seals: what is below this one and in none of them has no events.
+        // Floors that wait for seals pass nothing else than what has no events.
+        match is_capped || progress.quiet.is_quiet_after(after) {
+            true => Some(Logged::Entries {
                 entries: Vec::new(),
                 through: floor,
             }),
-            true => Some(Logged::Gone(floor)),
-            false => None,
+            false => Some(Logged::Gone(floor)),
         }
     }
 

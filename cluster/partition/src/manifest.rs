@@ -1,6 +1,9 @@
 //! What the group's archive holds: part of the replicated state, changed by entries alone.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 use prost::Message as _;
@@ -141,6 +144,22 @@ impl Manifest {
         follows
             && removed.all(|path| self.objects.contains_key(path))
             && added.all(|path| path.len() <= PATH_BYTES_MAX && !self.objects.contains_key(path))
+            && !self.would_overlap(change)
+    }
+
+    /// True when two objects of a table would hold the same entries: nobody could read either in the order of the log.
+    fn would_overlap(&self, change: &ArchiveChange) -> bool {
+        let removed: BTreeSet<&Bytes> = change.removed.iter().collect();
+        let kept = self.objects.values();
+        let kept = kept.filter(|object| !removed.contains(&object.path));
+        change.added.iter().enumerate().any(|(place, added)| {
+            let others = kept.clone().chain(change.added.iter().skip(place + 1));
+            // What names no table spans nothing.
+            let mut others = others.filter(|other| other.table == added.table && added.table != 0);
+            others.any(|other| {
+                other.first_index <= added.last_index && added.first_index <= other.last_index
+            })
+        })
     }
 }
 

@@ -16,8 +16,8 @@ use crate::{
     Clock, LogSource, PartitionError, PartitionOptions, SiteError, SiteMachine, Spawner,
     capped::CappedSince, complete_generations::complete_generations, floor_row::FloorRow,
     group_history::GroupHistory, mirroring::forget_noting, node_state::NodeState,
-    progress::Progress, recent_verdicts::RecentVerdicts, roll_ups::RollUps, sites::Sites,
-    verdict_book::VerdictBook,
+    progress::Progress, quiet::Quiet, recent_verdicts::RecentVerdicts, roll_ups::RollUps,
+    sites::Sites, verdict_book::VerdictBook,
 };
 
 /// What one partition's actors, machine and duties share.
@@ -166,6 +166,7 @@ impl<M: SiteMachine> Partition<M> {
         let (rows, mut switched) = switched.map_err(|_| PartitionError::Stopping(group))??;
         *self.rows.write() = rows;
         *self.verdict_book.lock() = None;
+        self.recent_verdicts.lock().forget_older();
         let mut progress = self.progress.lock();
         switched.failure = progress.failure.take();
         *progress = switched;
@@ -282,6 +283,8 @@ fn read_progress(
     let history = GroupHistory::load(group, &*snapshot)?;
     let complete = complete_generations(&*snapshot)?;
     let mut progress = Progress::at(floor.transpose()?, history, complete);
+    let floor = progress.floor.as_ref().map(|floor| floor.position.index);
+    progress.quiet = Quiet::load(snapshot.get(&Quiet::KEY)?, floor)?;
     // Without an archive what the row says has ended.
     if archives || progress.history.manifest.sealed().is_some() {
         let capped = snapshot.get(&CappedSince::KEY)?;

@@ -15,6 +15,7 @@ use crate::{
     memberships::Memberships,
     partition::Partition,
     positions::Positions,
+    quiet::Quiet,
     unsealed::Unsealed,
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct Progress {
     pub(crate) unheld: BTreeSet<Bytes>,
     /// What the archive still needs.
     pub(crate) unsealed: Unsealed,
+    /// Since when nothing was said to sites.
+    pub(crate) quiet: Quiet,
     /// Set when apply failed: nothing is applied after it.
     pub(crate) failure: Option<String>,
     /// The partition leaves this node.
@@ -214,6 +217,7 @@ impl<M: SiteMachine> Partition<M> {
         let sealed = progress.history.manifest.sealed();
         let sealed = sealed.map(|row| row.position.index);
         for index in step.site_entries {
+            progress.quiet.record(index);
             if sealed.is_none_or(|sealed| index > sealed) {
                 progress.unsealed.record(index);
             }

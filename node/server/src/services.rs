@@ -24,4 +24,4 @@ pub(crate) use reports::{Question, Reports, Terms};
 pub(crate) use reprocess::{Difference, NewReprocess, Reprocess, Step};
 pub(crate) use ring::{NewJoinToken, Ring, RingChange};
 pub(crate) use status::Status;
-pub(crate) use subscriptions::{Beginning, FeedsService, Subscription, Subscriptions};
+pub(crate) use subscriptions::{Beginning, FeedsService, PAST_TURNS, Subscription, Subscriptions};

@@ -9,6 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use prost::Message as _;
 use reqwest::Method;
 use ringtail_proto::wire::v1::{
     SubscribeRequest, SubscribeResponse, SubscribedEvent, subscribe_request::From,
@@ -17,7 +18,7 @@ use ringtail_proto::wire::v1::{
 use serde_json::{Value, json};
 use support::{
     Node,
-    ring::{LOOK, PATIENCE, SITE, is_settled, send, until_counted, until_ring},
+    ring::{BROWSER, LOOK, PATIENCE, SITE, is_settled, send, until_counted, until_ring},
 };
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Request, Status, Streaming};
@@ -240,10 +241,78 @@ async fn keys_reach_what_they_may_and_subscriptions_are_limited() {
     assert!(other.is_ok(), "another key is not held up");
     drop(open);
     let begin = Instant::now();
-    while subscribe(&node, reader, of_site(None)).await.is_err() {
-        assert!(begin.elapsed() < PATIENCE);
+    let mut stream = loop {
+        match subscribe(&node, reader, of_site(None)).await {
+            Ok(stream) => break stream,
+            Err(_) => assert!(begin.elapsed() < PATIENCE),
+        }
         sleep(LOOK).await;
+    };
+    // What was open when the key was revoked ends, though nothing comes.
+    let keys = node
+        .send(Method::GET, "/api/v1/keys", Some(&token), "")
+        .await
+        .1;
+    let keys = keys["keys"].as_array().unwrap();
+    let key = keys
+        .iter()
+        .find(|key| key["name"] == json!("reader"))
+        .unwrap();
+    let path = format!("/api/v1/keys/{}", key["id"]);
+    let (status, answer) = node.send(Method::DELETE, &path, Some(&token), "").await;
+    assert!(status.is_success(), "{answer}");
+    let ended = timeout(PATIENCE, async {
+        loop {
+            match stream.message().await {
+                Ok(response) => assert!(response.is_some(), "it does not end in silence"),
+                Err(error) => return error,
+            }
+        }
+    });
+    let ended = ended.await.expect("it ends");
+    assert_eq!(ended.code(), Code::Unauthenticated, "{ended}");
+}
+
+#[tokio::test]
+async fn events_of_much_text_come_in_responses_of_bounded_size() {
+    let node = Node::start_with(tempfile::tempdir().unwrap(), &[], OWN);
+    let token = node.token();
+    let site = json!({"domain": SITE});
+    node.admin(Method::POST, "/api/v1/sites", site).await;
+    let text = "x".repeat(2_000);
+    let props: serde_json::Map<String, Value> = (0..30)
+        .map(|number| (format!("property{number}"), json!(text)))
+        .collect();
+    let event = |number: u64| {
+        json!({
+            "id": uuid::Uuid::from_u128(u128::from(number) + (1 << 90)),
+            "name": "pageview",
+            "url": format!("https://{SITE}/page"),
+            "user_agent": BROWSER,
+            "visitor": "visitor",
+            "props": props,
+        })
+    };
+    // More than a client takes in one message by default.
+    for request in 0..20 {
+        let events: Vec<Value> = (4 * request..4 * request + 4).map(event).collect();
+        let body = json!({"site": SITE, "events": events}).to_string();
+        let (status, answer) = node
+            .send(Method::POST, "/api/v1/events", Some(&token), body)
+            .await;
+        assert!(status.is_success(), "{answer}");
     }
+    let mut stream = subscribe(&node, &token, of_site(None)).await.unwrap();
+    let mut seen = Vec::new();
+    while seen.len() < 80 {
+        let response = timeout(PATIENCE, stream.message()).await;
+        let response = response.expect("events come").unwrap().expect("no end");
+        let bytes = response.encoded_len();
+        assert!(bytes < 1_200_000, "{bytes}");
+        seen.extend(numbers(&response.events));
+        assert!(response.events.iter().all(|event| event.props.len() == 30));
+    }
+    assert_eq!(seen, (0..80).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -263,9 +332,16 @@ async fn the_command_line_prints_lines_of_json_and_goes_on_from_a_cursor() {
             .spawn()
             .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (said, heard) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            for line in stdout.lines() {
+                let _ = said.send(line.unwrap());
+            }
+        });
         let (mut events, mut last) = (Vec::new(), String::new());
-        for line in stdout.lines() {
-            let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        loop {
+            let line = heard.recv_timeout(PATIENCE).expect("another line comes");
+            let line: Value = serde_json::from_str(&line).unwrap();
             match line["cursor"].as_str() {
                 Some(cursor) => last = cursor.to_owned(),
                 None => events.push(line.clone()),
@@ -277,6 +353,7 @@ async fn the_command_line_prints_lines_of_json_and_goes_on_from_a_cursor() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
+        reader.join().unwrap();
         (events, last)
     };
     let (events, cursor) = tokio::task::block_in_place(|| lines("first", 4));

@@ -457,6 +457,47 @@ fn a_plan_names_neighbours_and_leaves_large_objects_alone() {
 }
 
 #[test]
+fn a_merged_object_spans_no_entries_of_another_one() {
+    let object = |name: &str, first: u64| ArchiveObject {
+        path: name
+            .replace("FIRST", &format!("{first:020}-{:020}", first + 9))
+            .into(),
+        rows: 10,
+        bytes: 300,
+        first_index: first,
+        last_index: first + 9,
+        table: Table::Events.to_stored() as i32,
+        ..ArchiveObject::default()
+    };
+    let of_day = |day: u64| {
+        format!("v1/table=events/group=4/received=2026-11-2{day}/FIRST-1-0123456789abcdef.parquet")
+    };
+    // A leader whose clock was behind went on with the day before.
+    let days = [1, 1, 2, 1, 1, 2, 2];
+    let mut objects: Vec<ArchiveObject> = (0..)
+        .zip(days)
+        .map(|(number, day)| object(&of_day(day), 10 * number))
+        .collect();
+    objects.push(object("v1/named/otherwise/FIRST", 70));
+    objects.extend([80, 90].map(|first| object(&of_day(2), first)));
+    let options = MergeOptions {
+        objects_min: 2,
+        ..MergeOptions::default()
+    };
+    let plan = MergePlan::new(&objects, "2026-11-23".parse().unwrap(), options);
+    let spans: Vec<_> = plan.merges.iter().map(|merge| merge.indexes()).collect();
+    let expected = [(0, 19), (30, 49), (50, 69), (80, 99)];
+    assert_eq!(
+        spans,
+        expected.map(|(first, last)| (LogIndex(first), LogIndex(last)))
+    );
+    let long = MergePlan::new(&objects[8..], "2026-11-23".parse().unwrap(), options);
+    assert_eq!(long.merges.len(), 1);
+    let spared = long.sparing(|object| object.first_index == 80);
+    assert_eq!(spared, MergePlan::default(), "one alone is not merged");
+}
+
+#[test]
 fn entries_without_rows_make_no_objects() {
     assert_eq!(seal(1, &[]), Vec::new());
     let commands: Vec<Entry> = LogMaker::new(2, 1)

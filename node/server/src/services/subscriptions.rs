@@ -6,7 +6,9 @@
 mod cursor;
 mod event;
 mod follower;
+mod parked;
 mod pieces;
+mod running;
 mod service;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -19,30 +21,31 @@ use ringtail_metadata::{Directory, Scope};
 use ringtail_peers::Peers;
 use ringtail_proto::{ErrorKind, GroupId, NodeId, SiteId, wire::v1};
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
-    time::{Instant, timeout},
+    time::Instant,
 };
 
 use super::{Access, Caller};
 use crate::{Partitions, api_error::ApiError, health::Health, wiring::Past};
 
 use cursor::Cursor;
-use follower::{Follower, Told};
-use pieces::Piece;
+use follower::Follower;
+use pieces::{Piece, Wanted};
+use running::{Permit, Running};
 pub(crate) use service::FeedsService;
 
-/// Subscriptions of one node: each holds some events, and at most one object of the archive.
+/// Subscriptions of one node.
 const SUBSCRIPTIONS_MAX: usize = 32;
 /// Subscriptions of one key on one node.
 const SUBSCRIPTIONS_OF_KEY_MAX: usize = 8;
-/// Pieces that wait to be taken; the followers wait then.
+/// Pieces of a megabyte that wait to be taken; the followers wait then.
 const PIECES_MAX: usize = 8;
-/// A subscriber to whom nothing comes is told this often how far it is.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
-/// Events that are held back until every group has said where it is.
-const HELD_EVENTS_MAX: usize = 10_000;
-/// How often a stream without events looks whether the node stops.
+/// Objects of the archive that are in memory for all subscriptions that this node serves, its own and other nodes'.
+pub(crate) const PAST_TURNS: usize = 2;
+/// A replica that has heard nothing of its group for so long may lag behind: others are asked first.
+const CONTACT_AGE_MAX: Duration = Duration::from_secs(10);
+/// How often one who waits looks whether the node stops.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Lets callers follow events.
@@ -55,6 +58,8 @@ pub(crate) struct Subscriptions {
     pub(crate) past: Past,
     pub(crate) directory: Arc<Directory>,
     pub(crate) peers: Peers,
+    /// Who reads the archive takes one, object by object.
+    pub(crate) past_turns: Arc<Semaphore>,
     /// Open subscriptions by key.
     pub(crate) open: Arc<Mutex<BTreeMap<String, usize>>>,
 }
@@ -102,7 +107,8 @@ impl Subscriptions {
             Beginning::Cursor(bytes) => Cursor::decode(bytes, site)?,
         };
         let (told, pieces) = mpsc::channel(PIECES_MAX);
-        let past_turn = Arc::new(Semaphore::new(1));
+        let waits_for_all = matches!(asked.from, Beginning::Now);
+        let may_go = watch::Sender::new(!waits_for_all);
         let mut followers = JoinSet::new();
         for group in &groups {
             let after = match (cursor.after(*group), &asked.from) {
@@ -111,24 +117,28 @@ impl Subscriptions {
             };
             let follower = Follower {
                 subscriptions: self.clone(),
-                group: *group,
-                site,
-                every_verdict: asked.every_verdict,
+                wanted: Wanted {
+                    group: *group,
+                    site,
+                    every_verdict: asked.every_verdict,
+                },
                 after,
-                past_turn: Arc::clone(&past_turn),
+                known: Instant::now(),
+                may_go: may_go.subscribe(),
                 told: told.clone(),
             };
             followers.spawn(follower.run());
         }
         let running = Running {
+            access: self.access.clone(),
+            caller: caller.clone(),
+            site,
             health: Arc::clone(&self.health),
             pieces,
             cursor,
-            // A cursor that lacks a group would begin with the group's first event.
-            unknown: groups.len(),
-            waits_for_all: matches!(asked.from, Beginning::Now),
+            may_go,
+            unknown: if waits_for_all { groups.len() } else { 0 },
             has_failed: false,
-            events: Vec::new(),
             responded: Instant::now(),
             _followers: followers,
             _permit: permit,
@@ -137,6 +147,13 @@ impl Subscriptions {
             let response = running.next().await?;
             Some((response, running))
         }))
+    }
+
+    /// True when the replica here may be behind its group without knowing it.
+    fn is_cut_off(&self, group: GroupId) -> bool {
+        let replica = self.partitions.group(group);
+        let age = replica.ok().and_then(|replica| replica.contact_age());
+        age.is_none_or(|age| age >= CONTACT_AGE_MAX)
     }
 
     fn groups(&self, site: Option<SiteId>) -> Vec<GroupId> {
@@ -164,102 +181,7 @@ impl Subscriptions {
         }
         *open.entry(key.clone()).or_default() += 1;
         metrics::gauge!("ringtail_subscriptions").increment(1.0);
-        Ok(Permit {
-            key,
-            open: Arc::clone(&self.open),
-        })
-    }
-}
-
-/// Held as long as a subscription is open.
-struct Permit {
-    key: String,
-    open: Arc<Mutex<BTreeMap<String, usize>>>,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        metrics::gauge!("ringtail_subscriptions").decrement(1.0);
-        let mut open = self.open.lock();
-        if let Some(count) = open.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.key);
-            }
-        }
-    }
-}
-
-/// An open subscription.
-struct Running {
-    health: Arc<Health>,
-    pieces: mpsc::Receiver<Told>,
-    cursor: Cursor,
-    /// Groups that have told nothing yet.
-    unknown: usize,
-    waits_for_all: bool,
-    has_failed: bool,
-    /// Not delivered yet.
-    events: Vec<v1::SubscribedEvent>,
-    responded: Instant,
-    _followers: JoinSet<()>,
-    _permit: Permit,
-}
-
-impl Running {
-    async fn next(&mut self) -> Option<Result<v1::SubscribeResponse, ApiError>> {
-        if self.has_failed {
-            return None;
-        }
-        loop {
-            // An open stream would hold up the node's end.
-            if !self.health.is_ready() {
-                return None;
-            }
-            let told = match timeout(LOOK_INTERVAL, self.pieces.recv()).await {
-                Ok(told) => told?,
-                Err(_elapsed) if self.is_silent() => return Some(Ok(self.respond())),
-                Err(_elapsed) => continue,
-            };
-            let noted = told.and_then(|(group, piece)| self.note(group, piece));
-            match noted {
-                Ok(()) if self.unknown > 0 && self.waits_for_all => {}
-                Ok(()) => return Some(Ok(self.respond())),
-                Err(error) => {
-                    self.has_failed = true;
-                    return Some(Err(error));
-                }
-            }
-        }
-    }
-
-    /// True when it is time to say that the subscription lives: only so a subscriber who is gone is found out.
-    fn is_silent(&self) -> bool {
-        let is_known = self.unknown == 0 || !self.waits_for_all;
-        is_known && self.responded.elapsed() >= SILENCE_MAX
-    }
-
-    fn note(&mut self, group: GroupId, piece: Piece) -> Result<(), ApiError> {
-        let Piece { events, through } = piece;
-        if self.cursor.note(group, through) {
-            self.unknown = self.unknown.saturating_sub(1);
-        }
-        self.events.extend(events);
-        match self.events.len() <= HELD_EVENTS_MAX {
-            true => Ok(()),
-            false => Err(ApiError::new(
-                ErrorKind::Unavailable,
-                "a group of the ring does not say where it is now, try again",
-            )),
-        }
-    }
-
-    fn respond(&mut self) -> v1::SubscribeResponse {
-        self.responded = Instant::now();
-        v1::SubscribeResponse {
-            events: std::mem::take(&mut self.events),
-            cursor: self.cursor.encode(),
-        }
+        Ok(Permit::new(key, Arc::clone(&self.open)))
     }
 }
 

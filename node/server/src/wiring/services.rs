@@ -5,6 +5,7 @@ use std::{net::TcpListener, sync::Arc};
 use ringtail_gateway::{Gateway, Salts};
 use ringtail_peers::caller;
 use ringtail_router::EventsService;
+use tokio::sync::Semaphore;
 use tonic::service::Routes;
 
 use super::{Mirroring, Past, ground::Ground, groups::Groups};
@@ -14,8 +15,8 @@ use crate::{
     reading::{LocalReplicas, PeerReplicas, QueriesService},
     ring::{self, Admission, LookService, Members, PeerServer, RingService, Surveyor, Vitals},
     services::{
-        Access, Admin, Archive, FeedsService, Imports, Lookup, Realtime, Reports, Reprocess, Ring,
-        Status, Subscriptions,
+        Access, Admin, Archive, FeedsService, Imports, Lookup, PAST_TURNS, Realtime, Reports,
+        Reprocess, Ring, Status, Subscriptions,
     },
     settings_pusher::SettingsPusher,
 };
@@ -128,9 +129,7 @@ impl Services {
             lookup: self.lookup.clone(),
             imports: self.imports.clone(),
         };
-        let feeds = FeedsService {
-            subscriptions: self.subscriptions.clone(),
-        };
+        let feeds = FeedsService::new(self.subscriptions.clone());
         let mut routes = Routes::new(members.only(ground.raft.service()))
             .add_service(admission)
             .add_service(members.only(ring))
@@ -185,6 +184,7 @@ fn subscriptions(
         past: helpers.past.clone(),
         directory: ground.metadata.directory(),
         peers: ground.peers.clone(),
+        past_turns: Arc::new(Semaphore::new(PAST_TURNS)),
         open: Arc::default(),
     }
 }

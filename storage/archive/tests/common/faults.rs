@@ -50,6 +50,8 @@ pub struct FaultStore {
     writes: Arc<AtomicU64>,
     /// Writes wait as long as somebody else holds it.
     gate: Arc<tokio::sync::RwLock<()>>,
+    /// Reads likewise.
+    read_gate: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// Every operation from now on.
@@ -64,6 +66,7 @@ impl FaultStore {
             lists_lag: Arc::default(),
             writes: Arc::default(),
             gate: Arc::default(),
+            read_gate: Arc::default(),
         }
     }
 
@@ -89,6 +92,11 @@ impl FaultStore {
     /// Writes that begin from now on wait until what this returns is dropped; they are counted before.
     pub async fn hold_writes(&self) -> tokio::sync::OwnedRwLockWriteGuard<()> {
         self.gate.clone().write_owned().await
+    }
+
+    /// Reads that begin from now on wait until what this returns is dropped.
+    pub async fn hold_reads(&self) -> tokio::sync::OwnedRwLockWriteGuard<()> {
+        self.read_gate.clone().write_owned().await
     }
 
     fn meets(&self, fault: Fault) -> bool {
@@ -181,6 +189,7 @@ impl ObjectStore for FaultStore {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let is_head = options.head;
+        drop(self.read_gate.read().await);
         self.before().await?;
         let mut result = self.inner.get_opts(location, options).await?;
         if is_head {

@@ -22,7 +22,7 @@ pub(super) fn subscribed(
     let from = batch.places.get(event.place as usize);
     let acquisition = batch.acquisitions.get(event.acquisition as usize);
     let user_id = event.user_id_plus_one.checked_sub(1);
-    let plain = v1::SubscribedEvent {
+    let mut subscribed = v1::SubscribedEvent {
         site: domain.to_owned(),
         id: [event.id_high.to_be_bytes(), event.id_low.to_be_bytes()].concat(),
         verdict: verdict.to_owned(),
@@ -44,11 +44,16 @@ pub(super) fn subscribed(
         revenue: event.revenue.as_ref().map(revenue),
         ..v1::SubscribedEvent::default()
     };
-    let plain = client.map_or(plain.clone(), |client| with_client(plain, client));
-    let plain = from.map_or(plain.clone(), |place| with_place(plain, place));
-    Some(acquisition.map_or(plain.clone(), |acquisition| {
-        with_acquisition(plain, acquisition)
-    }))
+    if let Some(client) = client {
+        subscribed = with_client(subscribed, client);
+    }
+    if let Some(place) = from {
+        subscribed = with_place(subscribed, place);
+    }
+    if let Some(acquisition) = acquisition {
+        subscribed = with_acquisition(subscribed, acquisition);
+    }
+    Some(subscribed)
 }
 
 /// True for what reports count.

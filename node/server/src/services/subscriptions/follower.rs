@@ -1,43 +1,53 @@
 //! Follows one group for one subscription, here or at a node that holds it, until the subscription ends.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use futures::TryStreamExt as _;
 use prost::Message as _;
 use ringtail_history::{EventPosition, HistoryError};
 use ringtail_proto::{
-    ErrorKind, GroupId, NodeId, SiteId,
+    ErrorKind, NodeId,
     wire::{
         peer::{FollowRequest, feeds_client::FeedsClient},
         v1,
     },
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tonic::{Code, Status};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, timeout},
+};
+use tonic::{Code, Status, transport::Channel};
 
-use super::{Piece, Subscriptions, from_wire, pieces::Pieces, to_wire};
+use super::{
+    Piece, Subscriptions, from_wire,
+    pieces::{PIECE_WAIT_MAX, Pieces, Wanted},
+    to_wire,
+};
 use crate::api_error::ApiError;
 
 /// Wait before somebody is asked again; each further wait is twice as long.
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
 /// Longest wait between two attempts.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
-/// Bytes of a piece.
-const PIECE_BYTES_MAX: usize = 64 << 20;
+/// A subscriber of whose group nobody has known anything for so long is told so.
+const INTERRUPTED_MAX: Duration = Duration::from_secs(60);
+/// A page comes by then, or its node is not asked any more.
+const PAGE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Encoded bytes of a page: a megabyte, and one event of any size.
+const PAGE_BYTES_MAX: usize = 16 << 20;
 
 /// What followers tell: a group's piece, or why the subscription ends.
-pub(super) type Told = Result<(GroupId, Piece), ApiError>;
+pub(super) type Told = Result<(ringtail_proto::GroupId, Piece), ApiError>;
 
 /// Follows one group.
 pub(super) struct Follower {
     pub(super) subscriptions: Subscriptions,
-    pub(super) group: GroupId,
-    pub(super) site: Option<SiteId>,
-    pub(super) every_verdict: bool,
+    pub(super) wanted: Wanted,
     /// Behind what was told; none for from now on.
     pub(super) after: Option<EventPosition>,
-    /// Of all groups of the subscription, one reads the archive at a time.
-    pub(super) past_turn: Arc<Semaphore>,
+    /// When it was last known that the group goes on.
+    pub(super) known: Instant,
+    /// True once events are wanted: before that only where the group is.
+    pub(super) may_go: watch::Receiver<bool>,
     pub(super) told: mpsc::Sender<Told>,
 }
 
@@ -45,9 +55,9 @@ pub(super) struct Follower {
 enum Stop {
     /// The subscriber has gone.
     NobodyListens,
-    /// No node can tell what is asked for.
+    /// Who was asked has given up what is asked for; another one may have it.
     Lost(String),
-    /// This node cannot go on; another one may, or this one later.
+    /// Who was asked cannot go on; another one may, or the same one later.
     Interrupted(String),
 }
 
@@ -74,113 +84,145 @@ impl Follower {
     pub(super) async fn run(mut self) {
         let mut delay = RETRY_DELAY_MIN;
         loop {
-            let before = self.after;
-            match self.follow_somewhere().await {
+            let before = self.known;
+            let error = match self.follow_somewhere().await {
                 Stop::NobodyListens => return,
-                Stop::Lost(message) => {
-                    let error = ApiError::new(ErrorKind::NotFound, message);
-                    // Whoever does not listen needs no reason.
-                    let _ = self.told.send(Err(error)).await;
-                    return;
-                }
+                Stop::Lost(message) => Some(ApiError::new(ErrorKind::NotFound, message)),
                 Stop::Interrupted(message) => {
-                    tracing::debug!(group = %self.group, message, "a subscription is interrupted");
+                    let group = self.wanted.group;
+                    tracing::debug!(%group, message, "a subscription is interrupted");
+                    let is_over = self.known.elapsed() >= INTERRUPTED_MAX;
+                    let message = format!("group {group} of the ring does not go on: {message}");
+                    is_over.then(|| ApiError::new(ErrorKind::Unavailable, message))
                 }
+            };
+            if let Some(error) = error {
+                // Whoever does not listen needs no reason.
+                let _ = self.told.send(Err(error)).await;
+                return;
             }
-            if self.after != before {
+            if self.known != before {
                 delay = RETRY_DELAY_MIN;
             }
-            tokio::time::sleep(delay).await;
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = self.told.closed() => return,
+            }
             delay = RETRY_DELAY_MAX.min(2 * delay);
         }
     }
 
+    /// Asks one after the other. What is lost at one of them may be had from the next.
     async fn follow_somewhere(&mut self) -> Stop {
-        if self.subscriptions.partitions.group(self.group).is_ok() {
-            match self.follow_here().await {
-                Err(Stop::Interrupted(_)) | Ok(()) => {}
-                Err(stop) => return stop,
-            }
-        }
-        let mut last = Stop::Interrupted("no node has the group".to_owned());
+        let own = self.subscriptions.node;
+        let (mut lost, mut interrupted) = (None, None);
         for node in self.holders() {
-            match self.follow_at(node).await {
-                Err(stop @ Stop::Interrupted(_)) => last = stop,
-                Err(stop) => return stop,
+            let stopped = match node == own {
+                true => self.follow_here().await,
+                false => self.follow_at(node).await,
+            };
+            match stopped {
                 Ok(()) => {}
+                Err(stop @ Stop::NobodyListens) => return stop,
+                Err(stop @ Stop::Lost(_)) => lost = Some(stop),
+                Err(stop @ Stop::Interrupted(_)) => interrupted = Some(stop),
             }
         }
-        last
+        // As long as one that cannot be asked may have it, it is not lost.
+        let nobody = || Stop::Interrupted("no node has it".to_owned());
+        interrupted.or(lost).unwrap_or_else(nobody)
     }
 
+    /// Who may have the group, in the order in which they are asked.
     fn holders(&self) -> Vec<NodeId> {
+        let own = self.subscriptions.node;
         let placement = self.subscriptions.directory.placement();
-        let hosts = placement.get(&self.group).map(|place| place.hosts.clone());
-        let hosts = hosts.unwrap_or_default().into_iter();
-        hosts
-            .filter(|node| *node != self.subscriptions.node)
-            .collect()
+        let place = placement.get(&self.wanted.group);
+        let hosts = place.map(|place| place.hosts.clone());
+        let others = hosts.unwrap_or_default().into_iter();
+        let mut holders: Vec<NodeId> = others.filter(|node| *node != own).collect();
+        if self
+            .subscriptions
+            .partitions
+            .group(self.wanted.group)
+            .is_ok()
+        {
+            match self.subscriptions.is_cut_off(self.wanted.group) {
+                true => holders.push(own),
+                false => holders.insert(0, own),
+            }
+        }
+        holders
     }
 
     async fn follow_here(&mut self) -> Result<(), Stop> {
-        let mut pieces = Pieces::open(
-            &self.subscriptions,
-            self.group,
-            self.site,
-            self.after,
-            self.every_verdict,
-        )?;
-        let mut turn: Option<OwnedSemaphorePermit> = None;
+        if self.after.is_none() {
+            let through = Pieces::now(&self.subscriptions, self.wanted.group)?;
+            self.tell(Piece::at(through), None).await?;
+        }
+        let after = self.after.unwrap_or_default();
+        let mut pieces = Pieces::open(&self.subscriptions, self.wanted, after);
         loop {
-            match pieces.is_past() {
-                false => turn = None,
-                true if turn.is_none() => {
-                    turn = Arc::clone(&self.past_turn).acquire_owned().await.ok();
-                }
-                true => {}
-            }
             let piece = tokio::select! {
                 piece = pieces.next() => piece?,
                 () = self.told.closed() => return Err(Stop::NobodyListens),
             };
-            self.tell(piece).await?;
+            if piece.events.is_empty() && self.subscriptions.is_cut_off(self.wanted.group) {
+                return Err(Stop::Interrupted("the replica here is cut off".to_owned()));
+            }
+            self.tell(piece, Some(&mut pieces)).await?;
         }
     }
 
     async fn follow_at(&mut self, node: NodeId) -> Result<(), Stop> {
         let channel = self.subscriptions.peers.channel(node);
         let channel = channel.ok_or_else(|| Stop::Interrupted("no connection".to_owned()))?;
-        let mut client = FeedsClient::new(channel).max_decoding_message_size(PIECE_BYTES_MAX);
-        let request = FollowRequest {
-            group: self.group.0,
-            site: self.site.map_or(0, |site| site.0),
-            after: self.after.map(to_wire),
-            every_verdict: self.every_verdict,
-        };
-        let mut replies = client.follow(request).await?.into_inner();
+        let mut client = FeedsClient::new(channel).max_decoding_message_size(PAGE_BYTES_MAX);
         loop {
-            let reply = tokio::select! {
-                reply = replies.try_next() => reply?,
-                () = self.told.closed() => return Err(Stop::NobodyListens),
-            };
-            let Some(reply) = reply else { return Ok(()) };
-            let broken = |_| Stop::Interrupted("an answer is broken".to_owned());
-            let events = v1::SubscribeResponse::decode(&reply.events[..]).map_err(broken)?;
-            let through = reply.through.map(from_wire);
-            let through = through.ok_or_else(|| Stop::Interrupted("no position".to_owned()))?;
-            self.tell(Piece {
-                events: events.events,
-                through,
-            })
-            .await?;
+            let piece = self.page(&mut client).await?;
+            self.tell(piece, None).await?;
         }
     }
 
-    async fn tell(&mut self, piece: Piece) -> Result<(), Stop> {
+    async fn page(&self, client: &mut FeedsClient<Channel>) -> Result<Piece, Stop> {
+        let request = FollowRequest {
+            group: self.wanted.group.0,
+            site: self.wanted.site.map_or(0, |site| site.0),
+            after: self.after.map(to_wire),
+            every_verdict: self.wanted.every_verdict,
+        };
+        let reply = tokio::select! {
+            reply = timeout(PAGE_WAIT_MAX, client.follow(request)) => reply,
+            () = self.told.closed() => return Err(Stop::NobodyListens),
+        };
+        let silent = |_| Stop::Interrupted("it does not answer".to_owned());
+        let reply = reply.map_err(silent)??.into_inner();
+        let broken = |_| Stop::Interrupted("an answer is broken".to_owned());
+        let events = v1::SubscribeResponse::decode(&reply.events[..]).map_err(broken)?;
+        let through = reply.through.map(from_wire);
+        Ok(Piece {
+            events: events.events,
+            through: through.ok_or_else(|| Stop::Interrupted("no position".to_owned()))?,
+        })
+    }
+
+    /// Waits until the piece is taken. Meanwhile what is in memory for the next ones is given up.
+    async fn tell(&mut self, piece: Piece, pieces: Option<&mut Pieces>) -> Result<(), Stop> {
         let through = piece.through;
-        let told = self.told.send(Ok((self.group, piece))).await;
-        told.map_err(|_| Stop::NobodyListens)?;
+        let room = match timeout(PIECE_WAIT_MAX, self.told.reserve()).await {
+            Ok(room) => room,
+            Err(_elapsed) => {
+                if let Some(pieces) = pieces {
+                    pieces.rest();
+                }
+                self.told.reserve().await
+            }
+        };
+        let room = room.map_err(|_| Stop::NobodyListens)?;
+        room.send(Ok((self.wanted.group, piece)));
         self.after = Some(through);
-        Ok(())
+        self.known = Instant::now();
+        let waited = self.may_go.wait_for(|may_go| *may_go).await;
+        waited.map(drop).map_err(|_| Stop::NobodyListens)
     }
 }

@@ -1,8 +1,9 @@
 //! What this node tells other nodes of the groups that it holds. It never asks further.
 
-use futures::{StreamExt as _, stream, stream::BoxStream};
+use std::sync::Arc;
+
 use prost::Message as _;
-use ringtail_history::HistoryError;
+use ringtail_history::{EventPosition, HistoryError};
 use ringtail_proto::{
     GroupId, SiteId,
     wire::{
@@ -13,65 +14,96 @@ use ringtail_proto::{
         v1,
     },
 };
+use tokio::{sync::Semaphore, time::sleep};
 use tonic::{Request, Response, Status};
 
-use super::{Subscriptions, from_wire, pieces::Pieces, to_wire};
+use super::{
+    LOOK_INTERVAL, Subscriptions, from_wire,
+    parked::Parked,
+    pieces::{Piece, Pieces, Wanted},
+    to_wire,
+};
+
+/// Pages that other nodes wait for at once.
+const PAGES_AT_ONCE_MAX: usize = 1_024;
 
 /// Answers nodes of the ring.
 pub(crate) struct FeedsService {
-    pub(crate) subscriptions: Subscriptions,
+    subscriptions: Subscriptions,
+    parked: Arc<Parked>,
+    pages: Semaphore,
 }
 
 impl FeedsService {
+    /// Over what is here.
+    pub(crate) fn new(subscriptions: Subscriptions) -> Self {
+        Self {
+            subscriptions,
+            parked: Arc::default(),
+            pages: Semaphore::new(PAGES_AT_ONCE_MAX),
+        }
+    }
+
     pub(crate) fn server(self) -> FeedsServer<Self> {
         FeedsServer::new(self)
+    }
+
+    async fn page(&self, wanted: Wanted, after: EventPosition) -> Result<Piece, Status> {
+        let parked = self.parked.take((wanted, after));
+        let mut pieces = parked.unwrap_or_else(|| Pieces::open(&self.subscriptions, wanted, after));
+        let page = {
+            let mut next = std::pin::pin!(pieces.next());
+            loop {
+                // One that waits would hold up the node's end.
+                if !self.subscriptions.health.is_ready() {
+                    return Err(Status::unavailable("the node stops"));
+                }
+                tokio::select! {
+                    page = &mut next => break page,
+                    () = sleep(LOOK_INTERVAL) => {}
+                }
+            }
+        };
+        let page = page.map_err(|error| refuse(&error))?;
+        if page.events.is_empty() && self.subscriptions.is_cut_off(wanted.group) {
+            return Err(Status::unavailable("the replica is cut off"));
+        }
+        self.parked.put((wanted, page.through), pieces);
+        Ok(page)
     }
 }
 
 #[tonic::async_trait]
 impl Feeds for FeedsService {
-    type FollowStream = BoxStream<'static, Result<FollowReply, Status>>;
-
     async fn follow(
         &self,
         request: Request<FollowRequest>,
-    ) -> Result<Response<Self::FollowStream>, Status> {
+    ) -> Result<Response<FollowReply>, Status> {
+        let Ok(_permit) = self.pages.try_acquire() else {
+            let message = format!("{PAGES_AT_ONCE_MAX} pages are waited for here already");
+            return Err(Status::resource_exhausted(message));
+        };
         let asked = request.into_inner();
-        let site = (asked.site != 0).then_some(SiteId(asked.site));
-        let after = asked.after.map(from_wire);
-        let group = GroupId(asked.group);
-        let pieces = Pieces::open(&self.subscriptions, group, site, after, asked.every_verdict);
-        let pieces = pieces.map_err(|error| refuse(&error))?;
-        let health = self.subscriptions.health.clone();
-        let replies = stream::unfold(Some(pieces), move |pieces| {
-            let health = health.clone();
-            async move {
-                let mut pieces = pieces?;
-                loop {
-                    // An open stream would hold up the node's end.
-                    if !health.is_ready() {
-                        return None;
-                    }
-                    let next = tokio::time::timeout(super::LOOK_INTERVAL, pieces.next());
-                    match next.await {
-                        Err(_elapsed) => {}
-                        Ok(Ok(piece)) => {
-                            let events = v1::SubscribeResponse {
-                                events: piece.events,
-                                cursor: Vec::new(),
-                            };
-                            let reply = FollowReply {
-                                events: events.encode_to_vec().into(),
-                                through: Some(to_wire(piece.through)),
-                            };
-                            return Some((Ok(reply), Some(pieces)));
-                        }
-                        Ok(Err(error)) => return Some((Err(refuse(&error)), None)),
-                    }
-                }
+        let wanted = Wanted {
+            group: GroupId(asked.group),
+            site: (asked.site != 0).then_some(SiteId(asked.site)),
+            every_verdict: asked.every_verdict,
+        };
+        let page = match asked.after {
+            Some(after) => self.page(wanted, from_wire(after)).await?,
+            None => {
+                let through = Pieces::now(&self.subscriptions, wanted.group);
+                Piece::at(through.map_err(|error| refuse(&error))?)
             }
-        });
-        Ok(Response::new(replies.boxed()))
+        };
+        let events = v1::SubscribeResponse {
+            events: page.events,
+            cursor: Vec::new(),
+        };
+        Ok(Response::new(FollowReply {
+            events: events.encode_to_vec().into(),
+            through: Some(to_wire(page.through)),
+        }))
     }
 }
 
