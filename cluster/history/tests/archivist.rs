@@ -6,11 +6,14 @@ mod support;
 use std::{fs, sync::atomic::Ordering};
 
 use ringtail_archive::{Archive, ArchiveError, ArchiveOptions, Location, verify};
-use ringtail_proto::stored::{ArchiveChange, ArchiveObject};
+use ringtail_proto::{
+    GroupId,
+    stored::{ArchiveChange, ArchiveObject},
+};
 use support::{
     GROUP, Ring, eager,
     faults::{ALWAYS, Fault, FaultStore},
-    tidy, until,
+    three_of, tidy, until,
 };
 
 fn bucket() -> ArchiveOptions {
@@ -209,6 +212,43 @@ async fn a_void_seal_leaves_nothing() {
     assert_eq!((round.0.seals, round.0.failures), (0, 0));
     assert!(node.objects().is_empty());
     node.assert_tidy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seal_that_was_begun_under_an_earlier_leadership_is_void_and_leaves_nothing() {
+    let ring = Ring::new(eager());
+    let store = FaultStore::new();
+    let node = async |id: u64, hosted: &[GroupId]| {
+        let patient = ArchiveOptions {
+            retry_ms_max: support::PATIENCE.as_millis() as u64,
+            ..bucket()
+        };
+        let archive = Archive::open_store(std::sync::Arc::new(store.clone()), patient, "ring");
+        ring.start_over(id, hosted, archive.await.unwrap()).await
+    };
+    let first = node(1, &[GROUP]).await;
+    first.initialize().await;
+    let others = [node(2, &[]).await, node(3, &[]).await];
+    let [first, second, _third] = three_of(first, others).await;
+    first.submit(1..3).await;
+    first.settle().await;
+    let gate = store.hold_writes().await;
+    let before = store.writes();
+    let round = tokio::join!(first.archivist.run_once(true), async {
+        until("the seal is being written", async || {
+            store.writes() > before
+        })
+        .await;
+        second.lead(&first).await;
+        first.lead(&second).await;
+        drop(gate);
+    });
+    assert_eq!((round.0.seals, round.0.failures), (0, 0));
+    assert!(first.objects().is_empty());
+    first.assert_tidy().await;
+    first.seal().await;
+    first.assert_archived(1..3).await;
+    first.assert_tidy().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -210,27 +210,27 @@ impl Ring {
     /// Three nodes that vote on the group; the first one leads.
     pub(crate) async fn found_three(&self) -> [RingNode; 3] {
         let first = self.found().await;
-        let leader = first.partitions().group(GROUP).unwrap();
-        let mut others = Vec::new();
-        for id in [2, 3] {
-            let node = self.start(id, &[]).await;
-            let partitions = node.partitions();
-            partitions
-                .open_replica(&node.node.raft, GROUP)
-                .await
-                .unwrap();
-            leader.add_learner(NodeId(id)).await.unwrap();
-            others.push(node);
-        }
-        let voters = BTreeSet::from([NodeId(1), NodeId(2), NodeId(3)]);
-        until("three vote", async || {
-            let changed = leader.change_voters(&voters, false).await;
-            changed.is_ok() && leader.members().voters == voters
-        })
-        .await;
-        let [second, third] = <[RingNode; 2]>::try_from(others).ok().unwrap();
-        [first, second, third]
+        let others = [self.start(2, &[]).await, self.start(3, &[]).await];
+        three_of(first, others).await
     }
+}
+
+/// Lets two more nodes vote on the group of the first one, which leads.
+pub(crate) async fn three_of(first: RingNode, others: [RingNode; 2]) -> [RingNode; 3] {
+    let leader = first.partitions().group(GROUP).unwrap();
+    for node in &others {
+        let opened = node.partitions().open_replica(&node.node.raft, GROUP);
+        opened.await.unwrap();
+        leader.add_learner(NodeId(node.id)).await.unwrap();
+    }
+    let voters = BTreeSet::from([NodeId(1), NodeId(2), NodeId(3)]);
+    until("three vote", async || {
+        let changed = leader.change_voters(&voters, false).await;
+        changed.is_ok() && leader.members().voters == voters
+    })
+    .await;
+    let [second, third] = others;
+    [first, second, third]
 }
 
 impl RingNode {
