@@ -110,6 +110,8 @@ async fn an_object_that_nobody_gives_is_made_again_from_the_log() {
             .is_some()
     })
     .await;
+    // Before that it does not know all verdicts that the object tells.
+    second.settle().await;
     let round = second.archivist.run_once(false).await;
     assert!(round.copies > 0 && round.failures == 0, "{round:?}");
     second.assert_tidy().await;
