@@ -4,9 +4,10 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 12] = [
     "ringtail/v1/collector.proto",
     "ringtail/v1/reports.proto",
+    "ringtail/v1/subscribe.proto",
     "ringtail/v1/admin.proto",
     "ringtail/stored/v1/entry.proto",
     "ringtail/peer/v1/raft.proto",
@@ -15,6 +16,7 @@ const FILES: [&str; 10] = [
     "ringtail/peer/v1/queries.proto",
     "ringtail/peer/v1/look.proto",
     "ringtail/peer/v1/objects.proto",
+    "ringtail/peer/v1/feed.proto",
 ];
 
 /// What no client sees: the nodes among themselves, and what lies in the log.

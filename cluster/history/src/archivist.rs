@@ -1,35 +1,41 @@
-//! Seals what groups led here have settled, and fetches what other leaders sealed.
+//! Seals what groups led here have settled, fetches what other leaders sealed, and keeps the archive in order.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use ringtail_archive::Archive;
 use ringtail_partition::{ArchiveState, Partitions, SiteMachine};
-use ringtail_proto::{
-    GroupId,
-    stored::{ArchiveChange, ArchiveObject},
+use ringtail_proto::GroupId;
+use tokio::{
+    sync::Semaphore,
+    task::{AbortHandle, JoinSet},
+    time::{MissedTickBehavior, interval},
 };
-use ringtail_raft::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::{HistoryError, HistoryOptions, ObjectPeers, seal};
-
-/// A change that is not applied by then is given up; whether it holds shows in the next round.
-const CHANGE_WAIT_MAX: Duration = Duration::from_secs(30);
+use crate::{
+    HistoryError, HistoryOptions, ObjectPeers,
+    room::{Need, Room},
+    work::GroupWork,
+};
 
 /// Carries the past of this node's groups into the archive.
 pub struct Archivist<M: SiteMachine> {
-    partitions: Arc<Partitions<M>>,
-    archive: Arc<Archive>,
-    peers: Arc<dyn ObjectPeers>,
-    options: HistoryOptions,
-    /// Groups of which something waits to be sealed: since when, and the log's bytes by then.
-    waiting: Mutex<BTreeMap<GroupId, (Instant, u64)>>,
+    pub(crate) partitions: Arc<Partitions<M>>,
+    pub(crate) archive: Arc<Archive>,
+    pub(crate) peers: Arc<dyn ObjectPeers>,
+    pub(crate) options: HistoryOptions,
+    room: Option<Room>,
+    /// One merge at a time: it holds all of its objects in memory.
+    pub(crate) merging: Semaphore,
+    /// Objects that are here and are not what they should be, by path.
+    pub(crate) damaged: Mutex<BTreeSet<Bytes>>,
+    works: Mutex<BTreeMap<GroupId, Arc<tokio::sync::Mutex<GroupWork>>>>,
 }
 
 /// What a round did.
@@ -37,10 +43,24 @@ pub struct Archivist<M: SiteMachine> {
 pub struct ArchiveRound {
     /// Seals that hold.
     pub seals: usize,
-    /// Objects fetched from peers.
+    /// Objects fetched from peers, or made again from the log.
     pub copies: usize,
+    /// Merges that hold.
+    pub merges: usize,
+    /// Objects deleted that nobody names.
+    pub deletes: usize,
     /// Groups whose history could not be carried on; they are tried again.
     pub failures: usize,
+}
+
+impl ArchiveRound {
+    const fn add(&mut self, other: Self) {
+        self.seals += other.seals;
+        self.copies += other.copies;
+        self.merges += other.merges;
+        self.deletes += other.deletes;
+        self.failures += other.failures;
+    }
 }
 
 impl<M: SiteMachine> Archivist<M> {
@@ -57,162 +77,104 @@ impl<M: SiteMachine> Archivist<M> {
             archive,
             peers,
             options,
-            waiting: Mutex::default(),
+            room: None,
+            merging: Semaphore::new(1),
+            damaged: Mutex::default(),
+            works: Mutex::default(),
         }
     }
 
-    /// Rounds until it is aborted.
+    /// Where archive and log share a disk: see [`Room`].
+    #[must_use]
+    pub fn with_room(mut self, room: Room) -> Self {
+        self.room = Some(room);
+        self
+    }
+
+    pub(crate) fn check_room(&self, need: Need, bytes: u64) -> Result<(), HistoryError> {
+        let room = self.room.as_ref();
+        room.map_or(Ok(()), |room| room.check(need, bytes))
+    }
+
+    /// Rounds of each group until it is aborted: one that waits for others holds up no other.
     pub async fn run(self: Arc<Self>) {
         let mut ticks = interval(Duration::from_millis(self.options.round_interval_ms.max(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let turns = Arc::new(Semaphore::new(self.options.groups_at_once_max.max(1)));
+        let mut rounds = JoinSet::new();
+        let mut running: BTreeMap<GroupId, AbortHandle> = BTreeMap::new();
         loop {
             ticks.tick().await;
-            self.run_once(false).await;
+            while rounds.try_join_next().is_some() {}
+            running.retain(|_, round| !round.is_finished());
+            for group in self.groups() {
+                running.entry(group).or_insert_with(|| {
+                    let (archivist, turns) = (Arc::clone(&self), Arc::clone(&turns));
+                    rounds.spawn(async move {
+                        let _turn = turns.acquire().await;
+                        archivist.round(group, false).await;
+                    })
+                });
+            }
         }
     }
 
-    /// One round over all groups of this node. With `now`, whatever is settled is sealed, little as it may be.
+    /// One round over all groups of this node, a few at once. With `now`, whatever is settled is sealed, little as it may be.
     pub async fn run_once(&self, now: bool) -> ArchiveRound {
+        let rounds = stream::iter(self.groups()).map(|group| self.round(group, now));
+        let at_once = self.options.groups_at_once_max.max(1);
+        let mut rounds = std::pin::pin!(rounds.buffer_unordered(at_once));
+        let mut all = ArchiveRound::default();
+        while let Some(round) = rounds.next().await {
+            all.add(round);
+        }
+        all
+    }
+
+    /// The groups of this node; the work of others is forgotten.
+    fn groups(&self) -> BTreeSet<GroupId> {
+        let groups = self.partitions.hosted();
+        self.works.lock().retain(|group, _| groups.contains(group));
+        groups
+    }
+
+    async fn round(&self, group: GroupId, now: bool) -> ArchiveRound {
         let mut round = ArchiveRound::default();
-        for group in self.partitions.hosted() {
-            if let Err(error) = self.look_after(group, now, &mut round).await {
-                round.failures += 1;
-                metrics::counter!("ringtail_archive_failures_total").increment(1);
-                tracing::warn!(%group, %error, "archive: history waits");
-            }
+        let work = self.work(group);
+        let mut work = work.lock().await;
+        if let Err(error) = self.look_after(group, now, &mut work, &mut round).await {
+            round.failures += 1;
+            metrics::counter!("ringtail_archive_failures_total").increment(1);
+            tracing::warn!(%group, %error, "archive: history waits");
         }
         round
+    }
+
+    pub(crate) fn work(&self, group: GroupId) -> Arc<tokio::sync::Mutex<GroupWork>> {
+        Arc::clone(self.works.lock().entry(group).or_default())
     }
 
     async fn look_after(
         &self,
         group: GroupId,
         now: bool,
+        work: &mut GroupWork,
         round: &mut ArchiveRound,
     ) -> Result<(), HistoryError> {
-        // What cannot be fetched must not keep what is here from being sealed.
-        let fetched = self.fetch_missing(group, round).await;
+        // What cannot be fetched must not keep what is here from being sealed, and neither must hold up the rest.
+        let fetched = self.fetch_missing(group, work, round).await;
         let state = self.partitions.archive_state(group)?;
         self.show(group, &state);
-        if let Some(term) = state.leading_term {
-            while self.is_due(group, now)? && self.seal(group, term).await? {
-                round.seals += 1;
-            }
-        }
-        fetched
-    }
-
-    fn is_due(&self, group: GroupId, now: bool) -> Result<bool, HistoryError> {
-        let state = self.partitions.archive_state(group)?;
-        let mut waiting = self.waiting.lock();
-        if !state.is_ripe() {
-            waiting.remove(&group);
-            return Ok(false);
-        }
-        let (since, log_bytes) = *waiting
-            .entry(group)
-            .or_insert((Instant::now(), state.log_bytes));
-        let age_max = Duration::from_millis(self.options.seal_age_ms_max);
-        Ok(now
-            || since.elapsed() >= age_max
-            || state.log_bytes.saturating_sub(log_bytes) >= self.options.seal_log_bytes_max)
-    }
-
-    /// True when a seal holds.
-    async fn seal(&self, group: GroupId, term: u64) -> Result<bool, HistoryError> {
-        let bytes_max = self.options.seal_bytes_max;
-        let Some(unsealed) = self.partitions.unsealed(group, bytes_max).await? else {
-            return Ok(false);
+        let sealed = match state.leading_term {
+            Some(term) => self.seal_due(group, term, now, work, round).await,
+            None => Ok(()),
         };
-        let begun = Instant::now();
-        let last = unsealed.seal.index;
-        let built = spawn_blocking(move || {
-            let objects = seal::build(group, &unsealed);
-            objects.map(|objects| (unsealed.seal, objects))
-        });
-        let (seal, objects) = built.await.map_err(|_| HistoryError::Stopping)??;
-        let rows: u64 = objects.iter().map(|built| built.object.rows).sum();
-        let bytes: u64 = objects.iter().map(|built| built.object.bytes).sum();
-        for object in &objects {
-            self.archive.put(object).await?;
-        }
-        let added: Vec<ArchiveObject> = objects.into_iter().map(|built| built.object).collect();
-        let paths: Vec<Bytes> = added.iter().map(|object| object.path.clone()).collect();
-        let change = ArchiveChange {
-            seal: Some(seal),
-            added,
-            removed: Vec::new(),
-            term,
+        let merged = match state.leading_term {
+            Some(term) => self.merge_due(group, term, work, round).await,
+            None => Ok(()),
         };
-        let changed = self.partitions.change_archive(group, change);
-        let changed = timeout(CHANGE_WAIT_MAX, changed).await;
-        let holds = changed.map_err(|_| HistoryError::Undecided { group })??;
-        self.waiting.lock().remove(&group);
-        if holds {
-            self.partitions.note_held(group, &paths)?;
-            metrics::counter!("ringtail_archive_seals_total").increment(1);
-            metrics::counter!("ringtail_archive_rows_total").increment(rows);
-            metrics::counter!("ringtail_archive_bytes_total").increment(bytes);
-        }
-        let took_ms = begun.elapsed().as_millis() as u64;
-        tracing::info!(%group, last, rows, bytes, took_ms, holds, "archive: sealed");
-        Ok(holds)
-    }
-
-    /// Where each node has an archive of its own, what others sealed is fetched; only then the log may go.
-    async fn fetch_missing(
-        &self,
-        group: GroupId,
-        round: &mut ArchiveRound,
-    ) -> Result<(), HistoryError> {
-        let mut failed = Ok(());
-        for object in self.partitions.unheld(group)? {
-            let held = self.hold(group, &object).await;
-            match held {
-                Ok(copies) => {
-                    round.copies += copies;
-                    self.partitions
-                        .note_held(group, std::slice::from_ref(&object.path))?;
-                }
-                Err(error) => failed = Err(error),
-            }
-        }
-        failed
-    }
-
-    /// Sees to it that an object is here; returns how many had to be copied for that.
-    async fn hold(&self, group: GroupId, object: &ArchiveObject) -> Result<usize, HistoryError> {
-        if self.archive.holds(object).await? {
-            return Ok(0);
-        }
-        self.copy(group, object).await?;
-        Ok(1)
-    }
-
-    async fn copy(&self, group: GroupId, object: &ArchiveObject) -> Result<(), HistoryError> {
-        let mut message = "there is none".to_owned();
-        for node in self.peers.nodes() {
-            let stream = match self.peers.fetch(node, object).await {
-                Ok(stream) => stream,
-                Err(error) => {
-                    message = format!("node {node}: {error}");
-                    continue;
-                }
-            };
-            match self.archive.copy_in(object, stream).await {
-                Ok(()) => {
-                    metrics::counter!("ringtail_archive_copied_bytes_total")
-                        .increment(object.bytes);
-                    return Ok(());
-                }
-                Err(error) => message = format!("node {node}: {error}"),
-            }
-        }
-        Err(HistoryError::NoPeer {
-            group,
-            path: String::from_utf8_lossy(&object.path).into_owned(),
-            message,
-        })
+        let cleaned = self.clean(group, state.leading_term, work, round).await;
+        fetched.and(sealed).and(merged).and(cleaned)
     }
 
     fn show(&self, group: GroupId, state: &ArchiveState) {

@@ -14,17 +14,26 @@
 
 mod archivist;
 mod builder;
+mod cleaning;
+mod copying;
 mod error;
+mod feed;
 mod generation_keeper;
+mod merging;
 mod objects;
 mod options;
+mod room;
 mod seal;
+mod sealing;
 mod wishes;
+mod work;
 
 pub use archivist::{ArchiveRound, Archivist};
 pub use builder::{BuildProgress, Builder};
 pub use error::HistoryError;
+pub use feed::{EventFeed, EventPosition, Fed, FedSlice, FeedSource};
 pub use generation_keeper::GenerationKeeper;
 pub use objects::{ObjectPeers, ObjectsService, PeerObjects};
 pub use options::HistoryOptions;
+pub use room::Room;
 pub use wishes::{SiteWish, WantedGeneration, Wishes};

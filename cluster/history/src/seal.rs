@@ -1,21 +1,30 @@
 //! Entries of the log as objects of the archive.
 
+use std::collections::BTreeMap;
+
 use ringtail_archive::{ArchiveError, BuiltObject, EntryHead, SealBuilder, SealOptions};
-use ringtail_partition::{Unsealed, UnsealedEntry};
+use ringtail_partition::UnsealedEntry;
 use ringtail_proto::{GroupId, LogIndex, Verdict, stored::partition_entry::Body};
 
+/// The verdicts of those slices of which not every event was plainly accepted.
+type Verdicts = BTreeMap<(LogIndex, u32), Vec<u8>>;
+
 /// The objects that hold a group's entries; equal entries with equal verdicts give equal objects.
-pub(crate) fn build(group: GroupId, unsealed: &Unsealed) -> Result<Vec<BuiltObject>, ArchiveError> {
+pub(crate) fn build(
+    group: GroupId,
+    entries: &[UnsealedEntry],
+    verdicts: &Verdicts,
+) -> Result<Vec<BuiltObject>, ArchiveError> {
     let mut builder = SealBuilder::new(group, SealOptions::default());
-    for entry in &unsealed.entries {
-        add(&mut builder, unsealed, entry)?;
+    for entry in entries {
+        add(&mut builder, verdicts, entry)?;
     }
     builder.finish()
 }
 
 fn add(
     builder: &mut SealBuilder,
-    unsealed: &Unsealed,
+    verdicts: &Verdicts,
     entry: &UnsealedEntry,
 ) -> Result<(), ArchiveError> {
     let head = EntryHead {
@@ -26,7 +35,7 @@ fn add(
     match &entry.body {
         Body::Events(batch) => {
             for (slice, events) in (0..).zip(&batch.sites) {
-                let codes = codes(unsealed, entry.index, slice, events.events.len());
+                let codes = codes(verdicts, entry.index, slice, events.events.len());
                 builder.events(head, slice, batch, events, &codes)?;
             }
         }
@@ -37,7 +46,7 @@ fn add(
 }
 
 /// What is not noted was plainly accepted.
-fn codes(unsealed: &Unsealed, index: LogIndex, slice: u32, events: usize) -> Vec<u8> {
-    let noted = unsealed.verdicts.get(&(index, slice));
+fn codes(verdicts: &Verdicts, index: LogIndex, slice: u32, events: usize) -> Vec<u8> {
+    let noted = verdicts.get(&(index, slice));
     noted.map_or_else(|| vec![Verdict::Accepted.code(); events], Clone::clone)
 }

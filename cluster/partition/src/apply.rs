@@ -61,6 +61,7 @@ impl<M: SiteMachine> PartitionMachine<M> {
         metrics::counter!("ringtail_aggregate_entries_total").increment(plan.replies.len() as u64);
         metrics::counter!("ringtail_aggregate_events_total").increment(plan.step.events);
         metrics::counter!("ringtail_aggregate_log_bytes_total").increment(plan.step.log_bytes);
+        self.record_verdicts(&plan);
         let is_history = plan.step.history.is_some();
         let holds = self.partition.advance(plan.step);
         replies.extend(plan.replies.into_iter().map(BytesMut::freeze));
@@ -72,6 +73,14 @@ impl<M: SiteMachine> PartitionMachine<M> {
             *reply = Bytes::copy_from_slice(&[verdict.code()]);
         }
         Ok(())
+    }
+
+    /// Keeps what no note tells yet, before anybody learns that the entries are applied.
+    fn record_verdicts(&self, plan: &Plan) {
+        let mut recent = self.partition.recent_verdicts.lock();
+        for (position, reply) in plan.step.positions.iter().zip(&plan.replies) {
+            recent.record(position.index, reply);
+        }
     }
 
     /// Sends every site its slices at once, then waits for all of them.

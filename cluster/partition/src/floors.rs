@@ -7,6 +7,7 @@ use ringtail_raft::spawn_blocking;
 
 use crate::{
     PartitionError, SiteMachine, capped::CappedSince, floor_row::FloorRow, partition::Partition,
+    quiet::Quiet,
 };
 
 impl<M: SiteMachine> Partition<M> {
@@ -32,6 +33,7 @@ impl<M: SiteMachine> Partition<M> {
     /// one begins: the rows below the floor are on disk before the floor is written.
     pub(crate) async fn store_floor(&self) -> Result<Option<LogPosition>, PartitionError> {
         let _turn = self.floor_turn.lock().await;
+        self.forget_recent_verdicts();
         // Before the history is read: the floor covers no entry that the batch does not hold.
         let floor = self.next_floor();
         let (mut batch, history_index) = {
@@ -49,6 +51,10 @@ impl<M: SiteMachine> Partition<M> {
             match self.progress.lock().capped_since {
                 Some(since) => batch.put(&CappedSince::KEY, since.encode()),
                 None => batch.remove(&CappedSince::KEY),
+            }
+            match self.progress.lock().quiet.row(floor.position.index) {
+                Some(row) => batch.put(&Quiet::KEY, row),
+                None => batch.remove(&Quiet::KEY),
             }
         }
         self.rows().commit(batch)?;
@@ -105,6 +111,7 @@ impl<M: SiteMachine> Partition<M> {
         let mut progress = self.progress.lock();
         progress.positions.forget_below(floor.position.index);
         progress.memberships.forget_below(floor.position.index);
+        progress.quiet.raise(floor.position.index);
         progress.floor = Some(floor);
     }
 }

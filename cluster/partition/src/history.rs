@@ -6,9 +6,7 @@ use bytes::Bytes;
 use ringtail_checkpoint::{GroupBatch, GroupKey, GroupSnapshot, StoreError};
 use ringtail_proto::{
     GroupId, LogIndex, SiteGeneration, SiteRow, UnixMillis, Verdict,
-    stored::{
-        ArchiveChange, ArchiveObject, GenerationCommand, PartitionEntry, Seal, partition_entry,
-    },
+    stored::{ArchiveChange, GenerationCommand, PartitionEntry, Seal, partition_entry},
 };
 use ringtail_raft::{Body, Committed, spawn_blocking};
 
@@ -56,6 +54,15 @@ pub struct Unsealed {
     pub entries: Vec<UnsealedEntry>,
     /// The verdicts of those slices of which not every event was plainly accepted.
     pub verdicts: BTreeMap<(LogIndex, u32), Vec<u8>>,
+}
+
+/// How much goes into one seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealLimits {
+    /// Bytes of commands.
+    pub bytes_max: u64,
+    /// Events: their rows are all in memory at once.
+    pub events_max: u64,
 }
 
 /// An entry of the log that says something to sites.
@@ -106,32 +113,7 @@ impl<M: SiteMachine> Partitions<M> {
         replica.is_ok_and(|replica| replica.raft.watch_leadership().current().is_leader)
     }
 
-    /// What the archive holds of a group, by path.
-    ///
-    /// # Errors
-    /// When the partition is not on this node.
-    pub fn archive_objects(&self, group: GroupId) -> Result<Vec<ArchiveObject>, PartitionError> {
-        let partition = &self.replica(group)?.partition;
-        let progress = partition.progress.lock();
-        Ok(progress.history.manifest.objects().cloned().collect())
-    }
-
-    /// Objects of a group that this node has to have and is not known to; see [`Self::note_held`].
-    ///
-    /// # Errors
-    /// When the partition is not on this node.
-    pub fn unheld(&self, group: GroupId) -> Result<Vec<ArchiveObject>, PartitionError> {
-        let partition = &self.replica(group)?.partition;
-        if !partition.options.holds_objects {
-            return Ok(Vec::new());
-        }
-        let progress = partition.progress.lock();
-        let objects = progress.history.manifest.objects();
-        let unheld = objects.filter(|object| !progress.held.contains(&object.path));
-        Ok(unheld.cloned().collect())
-    }
-
-    /// The next entries that the archive needs, up to so many bytes and of one UTC day of stamps; none when there are
+    /// The next entries that the archive needs, as many as the limits allow and of one UTC day of stamps; none when there are
     /// none whose verdicts are settled.
     ///
     /// # Errors
@@ -139,25 +121,11 @@ impl<M: SiteMachine> Partitions<M> {
     pub async fn unsealed(
         &self,
         group: GroupId,
-        bytes_max: u64,
+        limits: SealLimits,
     ) -> Result<Option<Unsealed>, PartitionError> {
         let partition = self.replica(group)?.partition.clone();
         let _entrance = partition.enter().await?;
-        partition.unsealed(bytes_max).await
-    }
-
-    /// These objects are in reach of this node, so the log that they hold may go. Needed only where
-    /// [`PartitionOptions::holds_objects`](crate::PartitionOptions::holds_objects) says so, harmless elsewhere.
-    ///
-    /// # Errors
-    /// When the partition is not on this node.
-    pub fn note_held(&self, group: GroupId, paths: &[Bytes]) -> Result<(), PartitionError> {
-        let partition = &self.replica(group)?.partition;
-        let mut progress = partition.progress.lock();
-        for path in paths {
-            progress.held.insert(path.clone());
-        }
-        Ok(())
+        partition.unsealed(limits).await
     }
 
     /// Proposes a change of the archive and waits until it is applied here; false when it was void.
@@ -197,7 +165,8 @@ impl<M: SiteMachine> Partitions<M> {
             stamp_ms: replica.partition.applied().1.0,
             body: Some(body),
         };
-        let proposal = replica.raft.propose(entry.to_log()).await?;
+        // It is by these that the log shrinks: a full disk must not stop them.
+        let proposal = replica.raft.propose_vital(entry.to_log()).await?;
         let applied = proposal.applied().await?;
         Ok(applied.reply.first() == Some(&Verdict::Accepted.code()))
     }
@@ -206,7 +175,7 @@ impl<M: SiteMachine> Partitions<M> {
 impl<M: SiteMachine> Partition<M> {
     pub(crate) async fn unsealed(
         &self,
-        bytes_max: u64,
+        limits: SealLimits,
     ) -> Result<Option<Unsealed>, PartitionError> {
         let Some(settled) = self.highest_floor().map(|floor| floor.position.index) else {
             return Ok(None);
@@ -232,7 +201,7 @@ impl<M: SiteMachine> Partition<M> {
         let Some(first) = first.filter(|first| *first <= settled) else {
             return Ok(None);
         };
-        let entries = self.read_day(first, settled, bytes_max).await?;
+        let entries = self.read_day(first, settled, limits).await?;
         let Some(last) = entries.last().map(|entry| entry.index) else {
             return Ok(None);
         };
@@ -252,9 +221,7 @@ impl<M: SiteMachine> Partition<M> {
         let Some(position) = position else {
             return Ok(None);
         };
-        let rows = self.rows().snapshot();
-        let verdicts = spawn_blocking(move || verdicts(&*rows, first, last)).await;
-        let verdicts = verdicts.map_err(|_| PartitionError::Stopping(self.group))??;
+        let verdicts = self.verdicts_of(first, last, settled).await?;
         let seal = Seal {
             after_index: sealed.unwrap_or_default().0,
             term: position.term,
@@ -275,16 +242,16 @@ impl<M: SiteMachine> Partition<M> {
         }))
     }
 
-    /// Entries of one UTC day of stamps, up to so many bytes but at least one if there is any.
-    async fn read_day(
+    /// Entries of one UTC day of stamps, as many as the limits allow but at least one if there is any.
+    pub(crate) async fn read_day(
         &self,
         first: LogIndex,
         last: LogIndex,
-        bytes_max: u64,
+        limits: SealLimits,
     ) -> Result<Vec<UnsealedEntry>, PartitionError> {
         let mut entries: Vec<UnsealedEntry> = Vec::new();
-        let (mut next, mut bytes) = (first, 0);
-        while next <= last && bytes < bytes_max {
+        let (mut next, mut bytes, mut events) = (first, 0, 0);
+        while next <= last && bytes < limits.bytes_max && events < limits.events_max {
             let read = self.read_log(next, last).await?;
             if read.is_empty() {
                 break;
@@ -301,10 +268,12 @@ impl<M: SiteMachine> Partition<M> {
                 let is_of_day = entries
                     .first()
                     .is_none_or(|first| day(first) == day(&entry));
-                if !is_of_day || (bytes + size > bytes_max && !entries.is_empty()) {
+                bytes += size;
+                events += events_of(&entry.body);
+                let is_over = bytes > limits.bytes_max || events > limits.events_max;
+                if !is_of_day || (is_over && !entries.is_empty()) {
                     return Ok(entries);
                 }
-                bytes += size;
                 entries.push(entry);
             }
         }
@@ -317,7 +286,17 @@ impl<M: SiteMachine> Partition<M> {
         from: LogIndex,
         to: LogIndex,
     ) -> Result<Vec<Committed>, PartitionError> {
-        let bytes_max = self.options.rebuild_bytes_max;
+        self.read_log_of(from, to, self.options.rebuild_bytes_max)
+            .await
+    }
+
+    /// The entries from one on, up to another or as many as have so many bytes.
+    pub(crate) async fn read_log_of(
+        &self,
+        from: LogIndex,
+        to: LogIndex,
+        bytes_max: u64,
+    ) -> Result<Vec<Committed>, PartitionError> {
         let read = self.seams.log.read(self.group, from, to, bytes_max).await;
         read.map_err(|error| PartitionError::Log {
             group: self.group,
@@ -366,14 +345,28 @@ impl<M: SiteMachine> Partition<M> {
     }
 }
 
+fn events_of(body: &partition_entry::Body) -> u64 {
+    match body {
+        partition_entry::Body::Events(batch) => {
+            let events = batch.sites.iter().map(|site| site.events.len() as u64);
+            events.sum()
+        }
+        _ => 0,
+    }
+}
+
 /// What the notes tell of entries `first..=last`.
-fn verdicts(
+pub(crate) fn verdicts(
     rows: &dyn GroupSnapshot,
     first: LogIndex,
     last: LogIndex,
 ) -> Result<BTreeMap<(LogIndex, u32), Vec<u8>>, StoreError> {
     let mut verdicts = BTreeMap::new();
-    each_note(rows, &mut |_, _, value| {
+    each_note(rows, &mut |_, index, value| {
+        // A note tells of entries up to its index.
+        if index < first {
+            return Ok(());
+        }
         for slice in Note::decode(&value)?.verdicts {
             if (first..=last).contains(&slice.index) {
                 verdicts.insert((slice.index, slice.slice), slice.codes().collect());
@@ -382,6 +375,16 @@ fn verdicts(
         Ok(())
     })?;
     Ok(verdicts)
+}
+
+/// The last entry that a note may tell of.
+pub(crate) fn noted_through(rows: &dyn GroupSnapshot) -> Result<LogIndex, StoreError> {
+    let mut through = LogIndex::default();
+    each_note(rows, &mut |_, index, _| {
+        through = through.max(index);
+        Ok(())
+    })?;
+    Ok(through)
 }
 
 /// Visits every note of the group with the index of its batch.

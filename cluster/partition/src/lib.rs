@@ -14,6 +14,7 @@
 //! - An entry that one site cannot apply is skipped for that site, alike on every replica; nothing else is lost.
 
 mod apply;
+mod archive_objects;
 mod capped;
 mod clock;
 mod complete_generations;
@@ -32,6 +33,7 @@ mod group_history;
 mod history;
 mod lazy_rows;
 mod log_source;
+mod logged;
 mod machine;
 mod manifest;
 mod memberships;
@@ -46,6 +48,8 @@ mod past_slice;
 mod places;
 mod positions;
 mod progress;
+mod quiet;
+mod recent_verdicts;
 mod replica;
 mod roll_ups;
 mod site_actor;
@@ -62,14 +66,17 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod unsealed;
+mod verdict_book;
 mod verdict_counts;
 
+pub use archive_objects::{ArchiveManifest, SealedEntries};
 pub use clock::{Clock, SystemClock};
 pub use duties::DutyReport;
 pub use error::{PartitionError, SiteError};
 pub use generation_build::GenerationBuild;
-pub use history::{ArchiveState, Unsealed, UnsealedEntry};
+pub use history::{ArchiveState, SealLimits, Unsealed, UnsealedEntry};
 pub use log_source::{FloorSink, LogSource, SharedLog};
+pub use logged::{Logged, LoggedEntry};
 pub use machine::{ApplyAt, SiteChange, SiteCondition, SiteMachine, SiteMachineError};
 pub use manifest::ArchiveBegan;
 pub use mirroring::MirrorTurn;

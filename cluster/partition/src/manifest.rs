@@ -1,6 +1,9 @@
 //! What the group's archive holds: part of the replicated state, changed by entries alone.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 use prost::Message as _;
@@ -60,7 +63,8 @@ impl ArchiveBegan {
 pub(crate) struct Manifest {
     sealed: Option<FloorRow>,
     began: Option<ArchiveBegan>,
-    objects: BTreeMap<Bytes, ArchiveObject>,
+    /// Shared with readers: a change copies it only while one of them looks at it.
+    objects: Arc<BTreeMap<Bytes, ArchiveObject>>,
 }
 
 impl Manifest {
@@ -73,11 +77,13 @@ impl Manifest {
         if let Some(began) = rows.get(&BEGAN)? {
             manifest.began = Some(ArchiveBegan::decode(&began)?);
         }
+        let mut objects = BTreeMap::new();
         each_row(rows, OBJECT, &mut |key, value| {
             let object = read_object(&key, &value)?;
-            manifest.objects.insert(object.path.clone(), object);
+            objects.insert(object.path.clone(), object);
             Ok(())
         })?;
+        manifest.objects = Arc::new(objects);
         Ok(manifest)
     }
 
@@ -92,8 +98,8 @@ impl Manifest {
     }
 
     /// All objects, by path.
-    pub(crate) fn objects(&self) -> impl Iterator<Item = &ArchiveObject> {
-        self.objects.values()
+    pub(crate) const fn objects(&self) -> &Arc<BTreeMap<Bytes, ArchiveObject>> {
+        &self.objects
     }
 
     /// Applies a change that was proposed in a term; tells which rows change, nothing when it is void.
@@ -102,12 +108,13 @@ impl Manifest {
             return None;
         }
         let mut rows = Vec::new();
+        let objects = Arc::make_mut(&mut self.objects);
         for path in &change.removed {
-            self.objects.remove(path);
+            objects.remove(path);
             rows.push((object_key(path), None));
         }
         for object in &change.added {
-            self.objects.insert(object.path.clone(), object.clone());
+            objects.insert(object.path.clone(), object.clone());
             rows.push((object_key(&object.path), Some(object_row(object))));
         }
         if let Some(seal) = &change.seal {
@@ -137,6 +144,22 @@ impl Manifest {
         follows
             && removed.all(|path| self.objects.contains_key(path))
             && added.all(|path| path.len() <= PATH_BYTES_MAX && !self.objects.contains_key(path))
+            && !self.would_overlap(change)
+    }
+
+    /// True when two objects of a table would hold the same entries: nobody could read either in the order of the log.
+    fn would_overlap(&self, change: &ArchiveChange) -> bool {
+        let removed: BTreeSet<&Bytes> = change.removed.iter().collect();
+        let kept = self.objects.values();
+        let kept = kept.filter(|object| !removed.contains(&object.path));
+        change.added.iter().enumerate().any(|(place, added)| {
+            let others = kept.clone().chain(change.added.iter().skip(place + 1));
+            // What names no table spans nothing.
+            let mut others = others.filter(|other| other.table == added.table && added.table != 0);
+            others.any(|other| {
+                other.first_index <= added.last_index && added.first_index <= other.last_index
+            })
+        })
     }
 }
 

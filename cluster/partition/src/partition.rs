@@ -16,7 +16,8 @@ use crate::{
     Clock, LogSource, PartitionError, PartitionOptions, SiteError, SiteMachine, Spawner,
     capped::CappedSince, complete_generations::complete_generations, floor_row::FloorRow,
     group_history::GroupHistory, mirroring::forget_noting, node_state::NodeState,
-    progress::Progress, roll_ups::RollUps, sites::Sites,
+    progress::Progress, quiet::Quiet, recent_verdicts::RecentVerdicts, roll_ups::RollUps,
+    sites::Sites, verdict_book::VerdictBook,
 };
 
 /// What one partition's actors, machine and duties share.
@@ -42,6 +43,9 @@ pub(crate) struct Partition<M: SiteMachine> {
     rows: RwLock<Arc<dyn GroupStore>>,
     revisions: AtomicU64,
     pub(crate) progress: Mutex<Progress>,
+    pub(crate) recent_verdicts: Mutex<RecentVerdicts>,
+    /// Read ahead by who seals.
+    pub(crate) verdict_book: Mutex<Option<VerdictBook>>,
     /// Bytes of the snapshot that is being received.
     received_bytes: Mutex<Weak<AtomicU64>>,
 }
@@ -101,6 +105,8 @@ impl<M: SiteMachine> Partition<M> {
             rows: RwLock::new(rows),
             revisions: AtomicU64::new(0),
             progress: Mutex::new(progress),
+            recent_verdicts: Mutex::default(),
+            verdict_book: Mutex::default(),
             received_bytes: Mutex::default(),
         }))
     }
@@ -159,6 +165,8 @@ impl<M: SiteMachine> Partition<M> {
         let switched = switched.await;
         let (rows, mut switched) = switched.map_err(|_| PartitionError::Stopping(group))??;
         *self.rows.write() = rows;
+        *self.verdict_book.lock() = None;
+        self.recent_verdicts.lock().forget_older();
         let mut progress = self.progress.lock();
         switched.failure = progress.failure.take();
         *progress = switched;
@@ -275,6 +283,8 @@ fn read_progress(
     let history = GroupHistory::load(group, &*snapshot)?;
     let complete = complete_generations(&*snapshot)?;
     let mut progress = Progress::at(floor.transpose()?, history, complete);
+    let floor = progress.floor.as_ref().map(|floor| floor.position.index);
+    progress.quiet = Quiet::load(snapshot.get(&Quiet::KEY)?, floor)?;
     // Without an archive what the row says has ended.
     if archives || progress.history.manifest.sealed().is_some() {
         let capped = snapshot.get(&CappedSince::KEY)?;

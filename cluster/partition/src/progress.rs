@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use bytes::Bytes;
-use ringtail_proto::{LogIndex, SiteGeneration, SiteId, UnixMillis};
+use ringtail_proto::{LogIndex, SiteGeneration, SiteId, UnixMillis, stored::ArchiveChange};
 use ringtail_raft::{Committed, LogPosition};
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     memberships::Memberships,
     partition::Partition,
     positions::Positions,
+    quiet::Quiet,
     unsealed::Unsealed,
 };
 
@@ -36,10 +37,12 @@ pub(crate) struct Progress {
     pub(crate) feeds: Feeds,
     /// Generations that have ended and have no rows here.
     removed: BTreeSet<SiteGeneration>,
-    /// Objects of the archive that are in reach of this node.
-    pub(crate) held: BTreeSet<Bytes>,
+    /// Objects of the archive that are not known to be in reach of this node.
+    pub(crate) unheld: BTreeSet<Bytes>,
     /// What the archive still needs.
     pub(crate) unsealed: Unsealed,
+    /// Since when nothing was said to sites.
+    pub(crate) quiet: Quiet,
     /// Set when apply failed: nothing is applied after it.
     pub(crate) failure: Option<String>,
     /// The partition leaves this node.
@@ -54,6 +57,7 @@ impl Progress {
         complete: BTreeSet<SiteGeneration>,
     ) -> Self {
         let mut progress = Self {
+            unheld: history.manifest.objects().keys().cloned().collect(),
             feeds: Feeds::new(&history.generations, &complete),
             complete,
             history,
@@ -142,11 +146,20 @@ impl Progress {
         unbuilt.map(|(site, fed)| (site, fed.begun))
     }
 
+    /// What the archive got has to be looked for, what it gave up is not missed.
+    fn follow_objects(&mut self, change: &ArchiveChange) {
+        for path in &change.removed {
+            self.unheld.remove(path);
+        }
+        let added = change.added.iter().map(|object| object.path.clone());
+        self.unheld.extend(added);
+    }
+
     /// The first entry behind the floor of which only an object out of reach tells.
     pub(crate) fn first_unheld_above(&self, floor: LogIndex) -> Option<LogIndex> {
         let objects = self.history.manifest.objects();
-        let unheld = objects
-            .filter(|object| object.last_index > floor.0 && !self.held.contains(&object.path));
+        let unheld = self.unheld.iter().filter_map(|path| objects.get(path));
+        let unheld = unheld.filter(|object| object.last_index > floor.0);
         let first = unheld.map(|object| object.first_index).min()?;
         Some(LogIndex(first.max(floor.0 + 1)))
     }
@@ -204,6 +217,7 @@ impl<M: SiteMachine> Partition<M> {
         let sealed = progress.history.manifest.sealed();
         let sealed = sealed.map(|row| row.position.index);
         for index in step.site_entries {
+            progress.quiet.record(index);
             if sealed.is_none_or(|sealed| index > sealed) {
                 progress.unsealed.record(index);
             }
@@ -212,6 +226,9 @@ impl<M: SiteMachine> Partition<M> {
             (Some(command), Some(at)) => progress.history.apply(at, command),
             _ => false,
         };
+        if let Some(HistoryCommand::Archive(change)) = step.history.as_ref().filter(|_| holds) {
+            progress.follow_objects(change);
+        }
         if holds {
             progress.follow_history();
         }

@@ -8,6 +8,7 @@ mod crashes;
 mod duties;
 mod generations;
 mod lives;
+mod logged;
 mod mirroring;
 mod poison;
 mod sites;

@@ -32,6 +32,13 @@ impl Unsealed {
         }
     }
 
+    /// The last such entry up to another one.
+    pub(crate) fn last_through(&self, index: LogIndex) -> Option<LogIndex> {
+        let mut runs = self.runs.iter().rev();
+        let run = runs.find(|(first, _)| *first <= index);
+        run.map(|(_, last)| index.min(*last))
+    }
+
     /// The first entry that no seal holds.
     pub(crate) fn first(&self) -> Option<LogIndex> {
         self.runs.front().map(|(first, _)| *first)
@@ -58,6 +65,8 @@ mod tests {
             (11, Some(12)),
             (12, None),
         ] {
+            let last = unsealed.last_through(LogIndex(sealed));
+            assert!(last.is_none_or(|last| last.0 <= sealed), "sealed {sealed}");
             unsealed.forget_through(LogIndex(sealed));
             assert_eq!(unsealed.first(), first.map(LogIndex), "sealed {sealed}");
         }

@@ -125,13 +125,19 @@ impl Group {
     ///
     /// An error here means that nothing was written; what becomes of the command is for the [`Proposal`] to tell.
     pub async fn propose(&self, command: Bytes) -> Result<Proposal, RaftError> {
+        if self.inner.log.is_full() {
+            return Err(RaftError::StorageFull);
+        }
+        self.propose_vital(command).await
+    }
+
+    /// As [`Self::propose`], but also while the disk is full: for small commands by which the log comes to give up what it
+    /// holds. They wait until there is room.
+    pub async fn propose_vital(&self, command: Bytes) -> Result<Proposal, RaftError> {
         let inner = &self.inner;
         let (bytes, bytes_max) = (command.len(), inner.options.command_bytes_max);
         if bytes > bytes_max {
             return Err(RaftError::CommandTooLarge { bytes, bytes_max });
-        }
-        if inner.log.is_full() {
-            return Err(RaftError::StorageFull);
         }
         let permits = u32::try_from(bytes.max(1)).expect("options keep commands below 4 GiB");
         // The node's room comes last: whoever waits for the group's must not hold any of it.
@@ -352,7 +358,8 @@ impl Group {
     }
 
     /// This node.
-    pub(crate) fn node(&self) -> NodeId {
+    #[must_use]
+    pub fn node(&self) -> NodeId {
         self.inner.options.node
     }
 

@@ -14,6 +14,7 @@ mod ring;
 mod site;
 mod status;
 mod store;
+mod subscribe;
 mod token;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -69,6 +70,8 @@ enum Command {
     Replicas(Remote<ring::Replicas>),
     /// List, verify and seal objects of the archive.
     Archive(Remote<archive::Arguments>),
+    /// Follow events as they are counted; prints lines of JSON.
+    Subscribe(Remote<subscribe::Arguments>),
     /// Prepare ScyllaDB or Cassandra for the mirror of checkpoints.
     Store(store::Arguments),
     /// Derive a site's history anew under other rules.
@@ -174,6 +177,7 @@ impl Command {
             Self::Rebalance(command) => command.run(ring::rebalance),
             Self::Replicas(command) => command.run(ring::replicas),
             Self::Archive(command) => command.run(archive::run),
+            Self::Subscribe(command) => command.run(subscribe::run),
             Self::Store(arguments) => arguments.run(),
             Self::Reprocess(command) => command.run(reprocess::run),
             Self::Audit(command) => command.run(audit::run),

@@ -11,7 +11,7 @@ use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 use crate::{
     config::Config,
     exit::{Exit, ExitError},
-    grpc::{AdminService, ReportsService},
+    grpc::{AdminService, ReportsService, SubscriberService},
     health::Health,
     http,
     wiring::Node,
@@ -124,6 +124,7 @@ fn start_http(
     let status = web::Data::new(node.services.status.clone());
     let ring = web::Data::new(node.services.ring.clone());
     let archive = web::Data::new(node.services.archive.clone());
+    let subscriptions = web::Data::new(node.services.subscriptions.clone());
     let reprocess = web::Data::new(node.services.reprocess.clone());
     let gateway = web::Data::from(node.gateway.clone());
     let health = Arc::clone(&node.health);
@@ -139,6 +140,7 @@ fn start_http(
             .app_data(status.clone())
             .app_data(ring.clone())
             .app_data(archive.clone())
+            .app_data(subscriptions.clone())
             .app_data(reprocess.clone())
             .wrap_fn({
                 let health = Arc::clone(&health);
@@ -191,6 +193,11 @@ fn start_grpc(node: &Node, listener: TcpListener) -> io::Result<(oneshot::Sender
             realtime: node.services.realtime.clone(),
         }))
         .add_service(v1::admin_server::AdminServer::new(admin))
+        .add_service(v1::subscriber_server::SubscriberServer::new(
+            SubscriberService {
+                subscriptions: node.services.subscriptions.clone(),
+            },
+        ))
         .serve_with_incoming_shutdown(incoming, async {
             // An error says that the node drops the sender: that is a stop as well.
             let _ = stopped.await;

@@ -2,6 +2,7 @@
 
 mod admin;
 mod reports;
+mod subscriber;
 
 use tonic::Request;
 
@@ -12,6 +13,7 @@ use crate::{
 
 pub(crate) use admin::AdminService;
 pub(crate) use reports::ReportsService;
+pub(crate) use subscriber::SubscriberService;
 
 /// The caller of a request.
 fn caller<T>(access: &Access, request: &Request<T>) -> Result<Caller, ApiError> {

@@ -11,6 +11,7 @@ mod reprocess;
 mod ring;
 mod sites;
 mod status;
+mod subscribe;
 
 use std::sync::Arc;
 
@@ -51,6 +52,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     status::configure(config);
     ring::configure(config);
     archive::configure(config);
+    subscribe::configure(config);
     reprocess::configure(config);
     assets::configure(config);
 }

@@ -11,6 +11,7 @@ mod reports;
 mod reprocess;
 mod ring;
 mod status;
+mod subscriptions;
 
 pub(crate) use access::{Access, Caller};
 pub(crate) use admin::{Admin, NewGoal, NewKey, SiteChange};
@@ -23,3 +24,4 @@ pub(crate) use reports::{Question, Reports, Terms};
 pub(crate) use reprocess::{Difference, NewReprocess, Reprocess, Step};
 pub(crate) use ring::{NewJoinToken, Ring, RingChange};
 pub(crate) use status::Status;
+pub(crate) use subscriptions::{Beginning, FeedsService, PAST_TURNS, Subscription, Subscriptions};

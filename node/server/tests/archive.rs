@@ -100,16 +100,31 @@ async fn what_was_acknowledged_is_sealed_and_damage_is_found() {
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(listed.contains("table=events"), "{listed}");
 
+    let paths = node.cli(&["archive", "ls", "--paths"]);
+    let paths = String::from_utf8(paths.stdout).unwrap();
+    assert!(
+        paths.lines().all(|path| Path::new(path).is_file()),
+        "{paths}"
+    );
+
     let damaged = objects(&archive)[0]["path"].as_str().unwrap();
     let file = node.path("archive").join(damaged);
-    let mut bytes = fs::read(&file).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&file, bytes).unwrap();
-    let verified = node.cli(&["archive", "verify"]);
-    assert!(!verified.status.success());
-    let said = String::from_utf8(verified.stdout).unwrap();
-    assert!(said.contains(damaged), "{said}");
+    let good = fs::read(&file).unwrap();
+    let mut altered = good.clone();
+    let middle = altered.len() / 2;
+    altered[middle] ^= 1;
+    for bytes in [Some(&altered[..]), Some(&good[..middle]), None] {
+        match bytes {
+            Some(bytes) => fs::write(&file, bytes).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        let verified = node.cli(&["archive", "verify"]);
+        assert!(!verified.status.success());
+        let said = String::from_utf8(verified.stdout).unwrap();
+        assert!(said.contains(damaged), "{said}");
+    }
+    fs::write(&file, &good).unwrap();
+    assert!(node.cli(&["archive", "verify"]).status.success());
 }
 
 #[tokio::test]
@@ -174,6 +189,24 @@ async fn every_node_of_a_ring_gets_what_a_leader_sealed() {
         }
         let verified = ask(node, &token, Method::POST, "/api/v1/archive/verify").await;
         assert_eq!(verified["wrong"], json!(0), "{verified:#}");
+    }
+    what_is_damaged_is_got_from_another_node(&nodes[1], &token).await;
+}
+
+async fn what_is_damaged_is_got_from_another_node(node: &Node, token: &str) {
+    let named = files(&node.path("archive")).into_iter().next().unwrap();
+    fs::write(node.path("archive").join(named), "something else").unwrap();
+    let verify = "/api/v1/archive/verify";
+    let verified = ask(node, token, Method::POST, verify).await;
+    assert_eq!(verified["wrong"], json!(1), "{verified:#}");
+    let begin = Instant::now();
+    loop {
+        let verified = ask(node, token, Method::POST, verify).await;
+        if verified["wrong"] == json!(0) {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{verified:#}");
+        sleep(LOOK).await;
     }
 }
 

@@ -54,44 +54,80 @@ impl MergePlan {
     /// An object of more than half of what a merged one may have is left alone, so that no row is written again and
     /// again.
     #[must_use]
-    pub fn new(objects: &[ArchiveObject], today: Date, options: MergeOptions) -> Self {
-        let mut days: BTreeMap<(Table, GroupId, Date), Vec<&ArchiveObject>> = BTreeMap::new();
+    pub fn new<'a>(
+        objects: impl IntoIterator<Item = &'a ArchiveObject>,
+        today: Date,
+        options: MergeOptions,
+    ) -> Self {
+        let mut logs: BTreeMap<(Table, GroupId), Vec<Placed<'a>>> = BTreeMap::new();
+        let mut foreign = Vec::new();
         for object in objects {
-            // What is not named as we name objects is left alone.
             let path = path_of(object).ok().and_then(ObjectPath::parse);
-            if let Some(path) = path {
-                let key = (path.table, path.group, path.received);
-                days.entry(key).or_default().push(object);
+            match (path, Table::from_stored(object.table)) {
+                (Some(path), _) => {
+                    let log = logs.entry((path.table, path.group)).or_default();
+                    log.push((Some(path.received), object));
+                }
+                // What is not named as we name objects is left alone, wherever it lies.
+                (None, Some(table)) => foreign.push((table, object)),
+                (None, None) => {}
             }
         }
+        for ((table, _), log) in &mut logs {
+            let of_table = foreign.iter().filter(|(foreign, _)| foreign == table);
+            log.extend(of_table.map(|(_, object)| (None, *object)));
+        }
         let mut merges = Vec::new();
-        for ((table, group, received), mut objects) in days {
-            objects.sort_by_key(|object| (object.first_index, object.last_index));
-            let objects_min = match received < today {
-                true => 2,
-                false => options.objects_min.max(2),
-            };
-            merges.extend(
-                runs(&objects, options)
-                    .into_iter()
-                    .filter(|run| run.len() >= objects_min)
-                    .map(|objects| Merge {
-                        table,
-                        group,
-                        received,
-                        objects,
-                    }),
-            );
+        for ((table, group), mut objects) in logs {
+            objects.sort_by_key(|(_, object)| (object.first_index, object.last_index));
+            // A leader whose clock is behind leaves entries of one day among those of another. Neighbours in the log become
+            // one object, and only they: one that spans another's entries could not be read in the order of the log.
+            for day in objects.chunk_by(|(one, _), (other, _)| one == other) {
+                let Some(&(Some(received), _)) = day.first() else {
+                    continue;
+                };
+                let objects_min = match received < today {
+                    true => 2,
+                    false => options.objects_min.max(2),
+                };
+                let runs = runs(day, options).into_iter();
+                let runs = runs.filter(|run| run.len() >= objects_min);
+                merges.extend(runs.map(|objects| Merge {
+                    table,
+                    group,
+                    received,
+                    objects,
+                }));
+            }
+        }
+        merges.sort_by_key(|merge| (merge.table, merge.group, merge.received));
+        Self { merges }
+    }
+
+    /// The plan without some objects: no merge spans one of them.
+    #[must_use]
+    pub fn sparing(self, is_spared: impl Fn(&ArchiveObject) -> bool) -> Self {
+        let mut merges = Vec::with_capacity(self.merges.len());
+        for merge in self.merges {
+            let runs = merge.objects.split(|object| is_spared(object));
+            let runs = runs.filter(|run| run.len() > 1);
+            merges.extend(runs.map(|run| Merge {
+                objects: run.to_vec(),
+                ..merge.clone()
+            }));
         }
         Self { merges }
     }
 }
 
+/// An object and its day; none when its name does not tell.
+type Placed<'a> = (Option<Date>, &'a ArchiveObject);
+
 /// Neighbours that fit into one object.
-fn runs(objects: &[&ArchiveObject], options: MergeOptions) -> Vec<Vec<ArchiveObject>> {
+fn runs(objects: &[Placed<'_>], options: MergeOptions) -> Vec<Vec<ArchiveObject>> {
     let mut runs = vec![Vec::new()];
     let (mut rows, mut bytes) = (0, 0);
-    for object in objects {
+    for (_, object) in objects {
         let is_large = object.rows > options.rows_max / 2 || object.bytes > options.bytes_max / 2;
         let is_over =
             rows + object.rows > options.rows_max || bytes + object.bytes > options.bytes_max;

@@ -7,10 +7,12 @@ use ringtail_proto::{GroupId, LogIndex, UnixMillis};
 
 use crate::table::Table;
 
-/// `v1/table=events/group=7/received=2026-11-22/<first index>-<last index>-<hash>.parquet`, below the archive's prefix.
+/// `v1/table=events/group=7/received=2026-11-22/<first index>-<last index>-<term>-<hash>.parquet`, below the archive's
+/// prefix.
 ///
 /// The first 16 hexadecimal digits of the BLAKE3 hash make two objects of the same range two paths: nothing is ever
-/// written over something else.
+/// written over something else. The term says which leader prepared it: once a later leader's entries are applied, an
+/// object of an earlier term that the manifest does not name never will be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectPath {
     /// The table.
@@ -23,6 +25,8 @@ pub struct ObjectPath {
     pub first: LogIndex,
     /// Highest log index of a row.
     pub last: LogIndex,
+    /// The term of the leader that prepared it.
+    pub term: u64,
     /// The first bytes of the hash.
     pub hash: [u8; 8],
 }
@@ -39,6 +43,7 @@ impl ObjectPath {
         let mut name = parts.next()?.strip_suffix(".parquet")?.split('-');
         let first = name.next()?.parse().ok()?;
         let last = name.next()?.parse().ok()?;
+        let term = name.next()?.parse().ok()?;
         let mut hash = [0; 8];
         hex::decode_to_slice(name.next()?, &mut hash).ok()?;
         let found = Self {
@@ -47,6 +52,7 @@ impl ObjectPath {
             received,
             first: LogIndex(first),
             last: LogIndex(last),
+            term,
             hash,
         };
         // Only one spelling is ours.
@@ -59,12 +65,13 @@ impl fmt::Display for ObjectPath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "v1/table={}/group={}/received={}/{:020}-{:020}-{}.parquet",
+            "v1/table={}/group={}/received={}/{:020}-{:020}-{}-{}.parquet",
             self.table,
             self.group,
             self.received,
             self.first.0,
             self.last.0,
+            self.term,
             hex::encode(self.hash)
         )
     }
@@ -92,13 +99,14 @@ mod tests {
             received: received_date(UnixMillis(1_795_000_000_000)),
             first: LogIndex(12),
             last: LogIndex(u64::MAX),
+            term: 5,
             hash: [0, 1, 2, 3, 252, 253, 254, 255],
         };
         let text = path.to_string();
         assert_eq!(
             text,
             "v1/table=events/group=7/received=2026-11-18/\
-             00000000000000000012-18446744073709551615-00010203fcfdfeff.parquet"
+             00000000000000000012-18446744073709551615-5-00010203fcfdfeff.parquet"
         );
         assert_eq!(ObjectPath::parse(&text), Some(path));
     }
@@ -106,7 +114,7 @@ mod tests {
     #[test]
     fn foreign_names_are_no_paths() {
         let good = "v1/table=events/group=7/received=2026-11-18/\
-                    00000000000000000012-00000000000000000013-00010203fcfdfeff.parquet";
+                    00000000000000000012-00000000000000000013-5-00010203fcfdfeff.parquet";
         assert!(ObjectPath::parse(good).is_some());
         for (from, to) in [
             ("v1", "v2"),
@@ -115,6 +123,8 @@ mod tests {
             ("-18/", "-99/"),
             ("000012", "12"),
             ("fcfdfeff", "FCFDFEFF"),
+            ("-5-", "-05-"),
+            ("-5-", "-"),
             (".parquet", ".parquet#1"),
         ] {
             assert_eq!(ObjectPath::parse(&good.replacen(from, to, 1)), None, "{to}");

@@ -61,6 +61,18 @@ pub struct BuiltObject {
     pub bytes: Bytes,
 }
 
+impl BuiltObject {
+    /// The same as prepared by the leader of a term, which its path tells; without this it is of term 0.
+    #[must_use]
+    pub fn of_term(mut self, term: u64) -> Self {
+        let path = std::str::from_utf8(&self.object.path).ok();
+        if let Some(path) = path.and_then(ObjectPath::parse) {
+            self.object.path = ObjectPath { term, ..path }.to_string().into();
+        }
+        self
+    }
+}
+
 /// Writes sorted rows; equal rows in equal pieces have equal bytes.
 pub(crate) struct ObjectWriter {
     table: Table,
@@ -146,6 +158,7 @@ impl ObjectWriter {
             received: self.received,
             first: LogIndex(span.indexes.0),
             last: LogIndex(span.indexes.1),
+            term: 0,
             hash: short_hash,
         };
         let object = ArchiveObject {

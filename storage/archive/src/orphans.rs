@@ -1,9 +1,10 @@
 //! Objects that nobody names: of seals that were void, of replaced objects, of uploads whose proposer went away.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::BTreeMap, fmt};
 
+use bytes::Bytes;
 use futures::TryStreamExt;
-use ringtail_proto::{GroupId, UnixMillis, stored::ArchiveObject};
+use ringtail_proto::{GroupId, stored::ArchiveObject};
 
 use crate::{
     archive::{Archive, ListedObject},
@@ -20,28 +21,27 @@ pub struct OrphanPlan {
 }
 
 impl OrphanPlan {
-    /// Lists a group's objects that its manifest does not name and that were written before an instant.
+    /// Lists a group's objects that its manifest does not name and that were prepared in a term up to this one.
     ///
-    /// The instant has to lie so far back that an object written before it is either named by now or never will be: a
-    /// day, where a seal takes minutes. What is not named as we name objects is left alone.
+    /// The manifest must have all that was decided in these terms: then what it does not name never will be named. What
+    /// is not named as we name objects is left alone.
     ///
     /// # Errors
     /// When the store cannot list.
     pub async fn find(
         archive: &Archive,
         group: GroupId,
-        manifest: &[ArchiveObject],
-        written_before: UnixMillis,
+        manifest: &BTreeMap<Bytes, ArchiveObject>,
+        decided_term: u64,
     ) -> Result<Self, ArchiveError> {
-        let named: HashSet<&[u8]> = manifest.iter().map(|object| object.path.as_ref()).collect();
         let mut objects = Vec::new();
         for table in Table::ALL {
             let folder = format!("v1/table={table}/group={group}");
             let mut listed = std::pin::pin!(archive.list(&folder));
             while let Some(object) = listed.try_next().await? {
-                let is_ours = ObjectPath::parse(&object.path).is_some();
-                let is_named = named.contains(object.path.as_bytes());
-                if is_ours && !is_named && object.modified < written_before {
+                let path = ObjectPath::parse(&object.path);
+                let is_decided = path.is_some_and(|path| path.term <= decided_term);
+                if is_decided && !manifest.contains_key(object.path.as_bytes()) {
                     objects.push(object);
                 }
             }

@@ -7,13 +7,15 @@ use ringtail_proto::{
     LogIndex,
     stored::{ArchiveObject, EventBatch, SiteCommand, SiteEvents},
 };
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     archive::{Archive, path_of},
     change::{self, ChangeRow},
     error::ArchiveError,
-    event::{rows::EventRows, slice_builder::SliceBuilder},
+    loaded_events::LoadedEvents,
     object_reader::ObjectReader,
+    reading::Reading,
     seal::EntryHead,
     selection::Selection,
     table::Table,
@@ -47,6 +49,8 @@ pub struct EventSlice {
     pub codes: Vec<u8>,
     /// The position of each event in the slice of the log: they have gaps where events were erased or not selected.
     pub offsets: Vec<u32>,
+    /// True when the entry has no further events that are selected.
+    pub ends_entry: bool,
 }
 
 impl EventSlice {
@@ -68,33 +72,31 @@ impl ReplayItem {
     }
 }
 
+/// How a replay goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReplayStep {
+    /// What the log held.
+    Item(ReplayItem),
+    /// An object of events up to this entry has nothing that is selected.
+    Passed(LogIndex),
+    /// That was all.
+    End,
+}
+
 /// Reads one object of each table at a time; of it, only the selected rows are kept in memory.
 pub struct Replay {
     archive: Arc<Archive>,
     selection: Selection,
+    /// Who reads an object of events takes one of these.
+    turns: Option<Arc<Semaphore>>,
+    /// The first one is the next one to be read.
     event_objects: VecDeque<ArchiveObject>,
     change_objects: VecDeque<ArchiveObject>,
+    event_reading: Reading<LoadedEvents>,
+    change_reading: Reading<VecDeque<(EntryHead, ChangeRow)>>,
     events: LoadedEvents,
+    loaded: Option<Instant>,
     changes: VecDeque<(EntryHead, ChangeRow)>,
-}
-
-/// The selected rows of one object.
-#[derive(Default)]
-struct LoadedEvents {
-    path: String,
-    rows: Vec<EventRows>,
-    /// In the order of the log, the next one last.
-    order: Vec<Position>,
-    builder: SliceBuilder,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Position {
-    index: u64,
-    slice: u32,
-    offset: u32,
-    rows: u32,
-    row: u32,
 }
 
 impl Replay {
@@ -128,34 +130,64 @@ impl Replay {
             event_objects: in_log_order(Table::Events, objects, &selection)?,
             change_objects: VecDeque::new(),
             selection,
+            turns: None,
+            event_reading: Reading::default(),
+            change_reading: Reading::default(),
             events: LoadedEvents::default(),
+            loaded: None,
             changes: VecDeque::new(),
         })
     }
 
-    /// The next item; none at the end.
+    /// Rows of events are in memory only while one of these permits is held: it is given back with the last row of each
+    /// object.
+    #[must_use]
+    pub fn taking_turns(mut self, turns: Arc<Semaphore>) -> Self {
+        self.turns = Some(turns);
+        self
+    }
+
+    /// Since when rows of the present object of events have been in memory; none when there are none.
+    #[must_use]
+    pub const fn loaded_since(&self) -> Option<Instant> {
+        self.loaded
+    }
+
+    /// The next item; none at the end. Nothing is lost when the caller stops waiting.
     ///
     /// # Errors
-    /// When an object is missing, damaged, or cannot be read. The replay cannot go on then: begin a new one behind the
-    /// last item.
+    /// When an object is missing, damaged, or cannot be read. Whoever asks again has it read again.
     pub async fn next(&mut self) -> Result<Option<ReplayItem>, ArchiveError> {
-        while self.events.order.is_empty()
-            && let Some(object) = self.event_objects.pop_front()
-        {
-            self.events = self.load_events(&object).await?;
+        loop {
+            match self.step().await? {
+                ReplayStep::Item(item) => return Ok(Some(item)),
+                ReplayStep::Passed(_) => {}
+                ReplayStep::End => return Ok(None),
+            }
         }
-        while self.changes.is_empty()
-            && let Some(object) = self.change_objects.pop_front()
+    }
+
+    /// The next item, or that there is none in the next object of events. Nothing is lost when the caller stops waiting, and
+    /// an object that is being read goes on being read.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn step(&mut self) -> Result<ReplayStep, ArchiveError> {
+        if self.events.is_used_up()
+            && let Some(passed) = self.load_events().await?
         {
-            self.changes = self.load_changes(&object).await?;
+            return Ok(ReplayStep::Passed(passed));
         }
-        let event = self.events.order.last().map(|at| (at.index, at.slice));
+        while self.changes.is_empty() && !self.change_objects.is_empty() {
+            self.load_changes().await?;
+        }
+        let event = self.events.next();
         let change = self.changes.front().map(|(entry, change)| match change {
             ChangeRow::Command(_) => (entry.index.0, 0),
             ChangeRow::Slice(slice, _) => (entry.index.0, *slice),
         });
         let order = match (event, change) {
-            (None, None) => return Ok(None),
+            (None, None) => return Ok(ReplayStep::End),
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (Some(event), Some(change)) => event.cmp(&change),
@@ -164,130 +196,112 @@ impl Replay {
             Ordering::Less => None,
             Ordering::Equal | Ordering::Greater => match self.changes.pop_front() {
                 Some((entry, ChangeRow::Command(command))) => {
-                    return Ok(Some(ReplayItem::Command { entry, command }));
+                    return Ok(ReplayStep::Item(ReplayItem::Command { entry, command }));
                 }
                 Some((entry, ChangeRow::Slice(slice, mark))) => Some((entry, slice, mark)),
                 None => None,
             },
         };
-        match (order, mark) {
-            (Ordering::Greater, Some((entry, slice, mark))) => {
-                Ok(Some(ReplayItem::Events(without_events(entry, slice, mark))))
-            }
-            (_, mark) => {
-                let mark = mark.map(|(_, _, mark)| mark);
-                self.events.next_slice(mark).map(Some)
-            }
+        let slice = match (order, mark) {
+            (Ordering::Greater, Some((entry, slice, mark))) => without_events(entry, slice, mark),
+            (_, mark) => self.next_slice(mark.map(|(_, _, mark)| mark))?,
+        };
+        Ok(ReplayStep::Item(ReplayItem::Events(slice)))
+    }
+
+    fn next_slice(&mut self, mark: Option<SiteEvents>) -> Result<EventSlice, ArchiveError> {
+        let slice = self.events.next_slice(mark)?;
+        if self.events.is_used_up() {
+            self.events = LoadedEvents::default();
+            self.loaded = None;
         }
+        Ok(slice)
     }
 
-    async fn load_events(&self, object: &ArchiveObject) -> Result<LoadedEvents, ArchiveError> {
-        let selection = self.selection.clone();
-        self.load(Table::Events, object, move |path, reader| {
-            LoadedEvents::read(path, reader, &selection)
-        })
-        .await
-    }
-
-    async fn load_changes(
-        &self,
-        object: &ArchiveObject,
-    ) -> Result<VecDeque<(EntryHead, ChangeRow)>, ArchiveError> {
-        let selection = of_all_times(&self.selection);
-        self.load(Table::Changes, object, move |path, reader| {
-            let mut rows = Vec::new();
-            for batch in reader.select(&selection)? {
-                let changes = change::read(&batch?)
-                    .ok_or_else(|| ArchiveError::damaged(path, "a change is not one of ours"))?;
-                rows.extend(changes);
-            }
-            rows.sort_by_key(|(entry, change)| match change {
-                ChangeRow::Command(_) => (entry.index, 0),
-                ChangeRow::Slice(slice, _) => (entry.index, *slice),
-            });
-            Ok(rows.into())
-        })
-        .await
-    }
-
-    /// Reads an object outside of the threads that serve.
-    async fn load<T: Send + 'static>(
-        &self,
-        table: Table,
-        object: &ArchiveObject,
-        read: impl FnOnce(&str, &ObjectReader) -> Result<T, ArchiveError> + Send + 'static,
-    ) -> Result<T, ArchiveError> {
-        let bytes: Bytes = self.archive.get_cached(object).await?;
+    /// Reads the next object of events, if there is one; tells its last entry when nothing of it is selected.
+    async fn load_events(&mut self) -> Result<Option<LogIndex>, ArchiveError> {
+        let Some(object) = self.event_objects.front() else {
+            return Ok(None);
+        };
+        let last = LogIndex(object.last_index);
         let path = path_of(object)?.to_owned();
-        let task = tokio::task::spawn_blocking(move || {
-            let reader = ObjectReader::open(&path, table, bytes)?;
-            read(&path, &reader)
-        });
-        match task.await {
-            Ok(read) => read,
-            Err(error) => Err(ArchiveError::damaged(path_of(object)?, error)),
+        let (archive, object) = (Arc::clone(&self.archive), object.clone());
+        let (selection, turns) = (self.selection.clone(), self.turns.clone());
+        let read = async move {
+            // Nobody closes it.
+            let turn = match turns {
+                Some(turns) => turns.acquire_owned().await.ok(),
+                None => None,
+            };
+            read_object(&archive, Table::Events, &object, move |path, reader| {
+                LoadedEvents::read(path, reader, &selection, turn)
+            })
+            .await
+        };
+        self.events = self.event_reading.go_on(&path, read).await?;
+        self.event_objects.pop_front();
+        if self.events.is_used_up() {
+            self.events = LoadedEvents::default();
+            return Ok(Some(last));
         }
+        self.loaded = Some(Instant::now());
+        Ok(None)
+    }
+
+    async fn load_changes(&mut self) -> Result<(), ArchiveError> {
+        let Some(object) = self.change_objects.front() else {
+            return Ok(());
+        };
+        let path = path_of(object)?.to_owned();
+        let (archive, object) = (Arc::clone(&self.archive), object.clone());
+        let selection = of_all_times(&self.selection);
+        let read = async move {
+            read_object(&archive, Table::Changes, &object, move |path, reader| {
+                read_changes(path, reader, &selection)
+            })
+            .await
+        };
+        self.changes = self.change_reading.go_on(&path, read).await?;
+        self.change_objects.pop_front();
+        Ok(())
     }
 }
 
-impl LoadedEvents {
-    fn read(
-        path: &str,
-        reader: &ObjectReader,
-        selection: &Selection,
-    ) -> Result<Self, ArchiveError> {
-        let mut loaded = Self {
-            path: path.to_owned(),
-            ..Self::default()
-        };
-        for batch in reader.select(selection)? {
-            let rows = EventRows::of(&batch?)
-                .ok_or_else(|| ArchiveError::damaged(path, "columns are missing"))?;
-            let number = loaded.rows.len() as u32;
-            loaded.order.extend((0..rows.len()).map(|row| Position {
-                index: rows.indexes.value(row),
-                slice: rows.slices.value(row),
-                offset: rows.offsets.value(row),
-                rows: number,
-                row: row as u32,
-            }));
-            loaded.rows.push(rows);
-        }
-        loaded.order.sort_unstable_by(|one, other| other.cmp(one));
-        Ok(loaded)
+/// Reads an object outside of the threads that serve.
+async fn read_object<T: Send + 'static>(
+    archive: &Archive,
+    table: Table,
+    object: &ArchiveObject,
+    read: impl FnOnce(&str, &ObjectReader) -> Result<T, ArchiveError> + Send + 'static,
+) -> Result<T, ArchiveError> {
+    let bytes: Bytes = archive.get_cached(object).await?;
+    let path = path_of(object)?.to_owned();
+    let task = tokio::task::spawn_blocking(move || {
+        let reader = ObjectReader::open(&path, table, bytes)?;
+        read(&path, &reader)
+    });
+    match task.await {
+        Ok(read) => read,
+        Err(error) => Err(ArchiveError::damaged(path_of(object)?, error)),
     }
+}
 
-    /// The slice that comes next; its mark comes from the table of changes.
-    fn next_slice(&mut self, mark: Option<SiteEvents>) -> Result<ReplayItem, ArchiveError> {
-        let broken = || ArchiveError::damaged(&self.path, "a row is not one of ours");
-        let first = *self.order.last().ok_or_else(broken)?;
-        let rows = self.rows.get(first.rows as usize).ok_or_else(broken)?;
-        let (row, site) = (first.row as usize, rows.sites.value(first.row as usize));
-        let entry = EntryHead {
-            index: LogIndex(first.index),
-            stamp: rows.stamps.value(row).into(),
-            version: rows.rule_versions.value(row),
-        };
-        let builder = &mut self.builder;
-        let (mut codes, mut offsets) = (Vec::new(), Vec::new());
-        while let Some(at) = self.order.last()
-            && (at.index, at.slice) == (first.index, first.slice)
-        {
-            let (number, row) = (at.rows as usize, at.row as usize);
-            let rows = self.rows.get(number).ok_or_else(broken)?;
-            builder.push(rows, number, row).ok_or_else(broken)?;
-            codes.push(rows.code(row).ok_or_else(broken)?);
-            offsets.push(at.offset);
-            self.order.pop();
-        }
-        Ok(ReplayItem::Events(EventSlice {
-            entry,
-            slice: first.slice,
-            batch: builder.finish(site, mark),
-            codes,
-            offsets,
-        }))
+fn read_changes(
+    path: &str,
+    reader: &ObjectReader,
+    selection: &Selection,
+) -> Result<VecDeque<(EntryHead, ChangeRow)>, ArchiveError> {
+    let mut rows = Vec::new();
+    for batch in reader.select(selection)? {
+        let changes = change::read(&batch?)
+            .ok_or_else(|| ArchiveError::damaged(path, "a change is not one of ours"))?;
+        rows.extend(changes);
     }
+    rows.sort_by_key(|(entry, change)| match change {
+        ChangeRow::Command(_) => (entry.index, 0),
+        ChangeRow::Slice(slice, _) => (entry.index, *slice),
+    });
+    Ok(rows.into())
 }
 
 fn without_events(entry: EntryHead, slice: u32, mark: SiteEvents) -> EventSlice {
@@ -300,6 +314,7 @@ fn without_events(entry: EntryHead, slice: u32, mark: SiteEvents) -> EventSlice 
         },
         codes: Vec::new(),
         offsets: Vec::new(),
+        ends_entry: false,
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use common::log::{Entry, LogMaker, NOON_MS, PlainItem, items_of_site, plain_item, seal};
@@ -399,7 +399,7 @@ fn a_plan_names_neighbours_and_leaves_large_objects_alone() {
     let object = |first: u64, rows: u64| {
         ArchiveObject {
         path: format!(
-            "v1/table=events/group=4/received=2026-11-22/{first:020}-{:020}-0123456789abcdef.parquet",
+            "v1/table=events/group=4/received=2026-11-22/{first:020}-{:020}-1-0123456789abcdef.parquet",
             first + 9
         )
         .into(),
@@ -451,9 +451,50 @@ fn a_plan_names_neighbours_and_leaves_large_objects_alone() {
          merge 2 objects of events of group 4 of 2026-11-22: entries 30..=49, 70 rows, 2100 bytes"
     );
     assert_eq!(
-        MergePlan::new(&[], day("2026-11-22"), options).to_string(),
+        MergePlan::new([], day("2026-11-22"), options).to_string(),
         "nothing to merge"
     );
+}
+
+#[test]
+fn a_merged_object_spans_no_entries_of_another_one() {
+    let object = |name: &str, first: u64| ArchiveObject {
+        path: name
+            .replace("FIRST", &format!("{first:020}-{:020}", first + 9))
+            .into(),
+        rows: 10,
+        bytes: 300,
+        first_index: first,
+        last_index: first + 9,
+        table: Table::Events.to_stored() as i32,
+        ..ArchiveObject::default()
+    };
+    let of_day = |day: u64| {
+        format!("v1/table=events/group=4/received=2026-11-2{day}/FIRST-1-0123456789abcdef.parquet")
+    };
+    // A leader whose clock was behind went on with the day before.
+    let days = [1, 1, 2, 1, 1, 2, 2];
+    let mut objects: Vec<ArchiveObject> = (0..)
+        .zip(days)
+        .map(|(number, day)| object(&of_day(day), 10 * number))
+        .collect();
+    objects.push(object("v1/named/otherwise/FIRST", 70));
+    objects.extend([80, 90].map(|first| object(&of_day(2), first)));
+    let options = MergeOptions {
+        objects_min: 2,
+        ..MergeOptions::default()
+    };
+    let plan = MergePlan::new(&objects, "2026-11-23".parse().unwrap(), options);
+    let spans: Vec<_> = plan.merges.iter().map(|merge| merge.indexes()).collect();
+    let expected = [(0, 19), (30, 49), (50, 69), (80, 99)];
+    assert_eq!(
+        spans,
+        expected.map(|(first, last)| (LogIndex(first), LogIndex(last)))
+    );
+    let long = MergePlan::new(&objects[8..], "2026-11-23".parse().unwrap(), options);
+    assert_eq!(long.merges.len(), 1);
+    let spared = long.sparing(|object| object.first_index == 80);
+    assert_eq!(spared, MergePlan::default(), "one alone is not merged");
 }
 
 #[test]
@@ -468,22 +509,29 @@ fn entries_without_rows_make_no_objects() {
 }
 
 #[tokio::test]
-async fn objects_that_nobody_names_are_found_when_they_are_old() {
+async fn objects_that_nobody_names_are_found_once_their_term_is_decided() {
     let setup = Setup::new().await;
     let log = LogMaker::new(8, 2).entries(60);
-    let named = setup.put(&seal(7, &log[..30])).await;
-    let lost = setup.put(&seal(7, &log[30..])).await;
+    let put = async |objects: Vec<BuiltObject>, term: u64| {
+        let objects = objects.into_iter().map(|built| built.of_term(term));
+        setup.put(&objects.collect::<Vec<_>>()).await
+    };
+    let named = put(seal(7, &log[..30]), 3).await;
+    let lost = put(seal(7, &log[30..]), 5).await;
     // Another group's, and something that is not ours.
-    setup.put(&seal(70, &log)).await;
+    put(seal(70, &log), 3).await;
     let foreign = Path::from("v1/table=events/group=7/notes.txt");
     setup.store.put(&foreign, "x".into()).await.unwrap();
-    let find = async |written_before| {
-        OrphanPlan::find(&setup.archive, GroupId(7), &named, written_before)
+    let manifest: BTreeMap<Bytes, ArchiveObject> = named
+        .iter()
+        .map(|object| (object.path.clone(), object.clone()))
+        .collect();
+    let find = async |decided_term| {
+        OrphanPlan::find(&setup.archive, GroupId(7), &manifest, decided_term)
             .await
             .unwrap()
     };
-    let ever = UnixMillis(i64::MAX);
-    let plan = find(ever).await;
+    let plan = find(5).await;
     let mut paths: Vec<&[u8]> = lost.iter().map(|object| object.path.as_ref()).collect();
     paths.sort_unstable();
     let found: Vec<&[u8]> = plan
@@ -496,14 +544,11 @@ async fn objects_that_nobody_names_are_found_when_they_are_old() {
         plan.to_string().starts_with("delete 2 objects of "),
         "{plan}"
     );
-    assert_eq!(
-        find(UnixMillis(1_700_000_000_000)).await,
-        OrphanPlan::default()
-    );
+    assert_eq!(find(4).await, OrphanPlan::default(), "not decided yet");
     for object in &plan.objects {
         setup.archive.delete(&object.path).await.unwrap();
     }
-    assert_eq!(find(ever).await, OrphanPlan::default());
+    assert_eq!(find(5).await, OrphanPlan::default());
     for object in &named {
         verify(&setup.archive, object).await.unwrap();
     }

@@ -41,7 +41,7 @@ fn replace(removed: &[&'static str], added: &[&'static str]) -> ArchiveChange {
 }
 
 fn paths(manifest: &Manifest) -> Vec<&[u8]> {
-    manifest.objects().map(|object| &object.path[..]).collect()
+    manifest.objects().keys().map(|path| &path[..]).collect()
 }
 
 #[test]
@@ -80,6 +80,48 @@ fn a_change_that_does_not_fit_is_void_as_a_whole() {
     assert_eq!(sealed.membership.as_deref(), Some(&b"members"[..]));
     let began = manifest.began().expect("began");
     assert_eq!((began.after, began.stamp), (LogIndex(4), UnixMillis(55)));
+}
+
+#[test]
+fn objects_of_one_table_that_would_hold_the_same_entries_are_void() {
+    let placed = |path, table, first_index, last_index| ArchiveObject {
+        table,
+        first_index,
+        last_index,
+        ..object(path)
+    };
+    let mut manifest = Manifest::default();
+    let mut first = seal(0, 30, &[]);
+    first.added = vec![
+        placed("a", 1, 1, 9),
+        placed("b", 1, 10, 19),
+        placed("c", 1, 20, 29),
+    ];
+    assert!(manifest.apply(TERM, &first).is_some());
+    for (removed, added, fits) in [
+        (&[][..], vec![placed("x", 1, 9, 9)], false),
+        (&["a", "c"][..], vec![placed("x", 1, 1, 29)], false),
+        (
+            &["a"][..],
+            vec![placed("x", 1, 1, 5), placed("y", 1, 5, 9)],
+            false,
+        ),
+        (&[][..], vec![placed("x", 2, 1, 29)], true),
+        (&["a"][..], vec![placed("x", 1, 1, 9)], true),
+        (&["a", "b"][..], vec![placed("x", 1, 1, 19)], true),
+        (
+            &["a"][..],
+            vec![placed("x", 1, 1, 5), placed("y", 1, 6, 9)],
+            true,
+        ),
+    ] {
+        let change = ArchiveChange {
+            added,
+            ..replace(removed, &[])
+        };
+        let holds = manifest.clone().apply(TERM, &change).is_some();
+        assert_eq!(holds, fits, "{change:?}");
+    }
 }
 
 #[test]

@@ -19,9 +19,12 @@ use super::{
     snapshots::{joiner, transfer},
     world::{Process, TestEvent, World, add, run},
 };
-use crate::{GenerationBuild, Unsealed};
+use crate::{GenerationBuild, SealLimits, Unsealed};
 
-const BYTES_MAX: u64 = 1 << 20;
+const LIMITS: SealLimits = SealLimits {
+    bytes_max: 1 << 20,
+    events_max: 1 << 20,
+};
 
 fn archived() -> World {
     let mut world = World::new();
@@ -30,7 +33,7 @@ fn archived() -> World {
 }
 
 async fn unsealed(process: &Process) -> Option<Unsealed> {
-    process.partition.unsealed(BYTES_MAX).await.unwrap()
+    process.partition.unsealed(LIMITS).await.unwrap()
 }
 
 /// The change that a sealer proposes for what it was given.
@@ -309,7 +312,7 @@ fn a_replica_that_gave_up_entries_before_there_was_an_archive_seals_nothing_over
         let process = world.start().await;
         process.apply(world.log.append_events(&[add(1, 4)])).await;
         checkpointed(&world, &process).await;
-        let error = process.partition.unsealed(BYTES_MAX).await.unwrap_err();
+        let error = process.partition.unsealed(LIMITS).await.unwrap_err();
         assert!(error.to_string().contains("entries 2..=3"), "{error}");
     });
 }
@@ -325,8 +328,15 @@ fn a_seal_is_bounded_and_has_at_least_one_entry() {
         checkpointed(&world, &process).await;
         let all = unsealed(&process).await.unwrap();
         assert_eq!(all.entries.len(), 4);
-        let one = process.partition.unsealed(1).await.unwrap().unwrap();
-        assert_eq!((one.entries.len(), one.seal.index), (1, 1));
+        for (bytes_max, events_max, expect) in [(1, 99, 1), (99_999, 1, 1), (99_999, 3, 3)] {
+            let limits = SealLimits {
+                bytes_max,
+                events_max,
+            };
+            let some = process.partition.unsealed(limits).await.unwrap().unwrap();
+            assert_eq!(some.entries.len(), expect, "{limits:?}");
+            assert_eq!(some.seal.index, expect as u64);
+        }
     });
 }
 

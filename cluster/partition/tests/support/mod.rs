@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -19,13 +20,19 @@ use ringtail_proto::{
     GroupId, LogIndex, NodeId, RowReader, RowWrite, SiteGeneration, SiteId, SiteRow, Verdict,
     stored::{EventBatch, PartitionEntry, SiteEvents, StoredEvent, partition_entry::Body},
 };
-use ringtail_raft::{Channels, Peering, RaftNode, RaftOptions, Staging};
+use ringtail_raft::{Channels, Peering, RaftError, RaftNode, RaftOptions, Staging};
 use ringtail_ring::SlotTable;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint, Server};
 
 pub(crate) const SITES: u64 = 40;
+/// Nothing takes longer, or something is wrong.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Counts events; an event without a visitor makes it panic.
 pub(crate) struct Counter;
@@ -207,7 +214,17 @@ impl Node {
         };
         let group = self.partitions.slots().group_of(SiteId(site));
         let group = self.partitions.group(group).unwrap();
-        let proposal = group.propose(entry.to_log()).await.unwrap();
+        // One that leads may not know it yet, and nothing was proposed then.
+        let patience = Instant::now() + PATIENCE;
+        let proposal = loop {
+            match group.propose(entry.to_log()).await {
+                Ok(proposal) => break proposal,
+                Err(RaftError::NotLeader { leader: None, .. }) if Instant::now() < patience => {
+                    sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        };
         proposal.applied().await.unwrap().reply
     }
 

@@ -18,7 +18,11 @@ pub(super) struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// List the objects of the groups that the node has.
-    Ls,
+    Ls {
+        /// Print only where they are, one a line: what SQL should read.
+        #[arg(long)]
+        paths: bool,
+    },
     /// Read all of them and say what is wrong.
     Verify,
     /// Seal what is settled of the groups that the node leads, little as it may be.
@@ -31,7 +35,7 @@ pub(super) async fn run(
     output: Output,
 ) -> Result<(), ExitError> {
     match arguments.command {
-        Command::Ls => list(client, output).await,
+        Command::Ls { paths } => list(client, output, paths).await,
         Command::Verify => verify(client, output).await,
         Command::Seal => {
             let round = client.post("/api/v1/archive/seal", &json!({})).await?;
@@ -43,7 +47,7 @@ pub(super) async fn run(
     }
 }
 
-async fn list(client: &Client, output: Output) -> Result<(), ExitError> {
+async fn list(client: &Client, output: Output, paths: bool) -> Result<(), ExitError> {
     let archive = client.get("/api/v1/archive").await?;
     if archive.get("is_reached") == Some(&Value::Bool(false)) {
         remark("the archive is not reached, or there is none");
@@ -54,6 +58,15 @@ async fn list(client: &Client, output: Output) -> Result<(), ExitError> {
         objects.into_iter().flatten().cloned()
     });
     let objects: Vec<Value> = objects.collect();
+    if paths {
+        let location = archive.get("location").and_then(Value::as_str);
+        let location = location.unwrap_or_default();
+        let location = location.split('?').next().unwrap_or_default();
+        let location = location.trim_start_matches("file://").trim_end_matches('/');
+        let paths = objects.iter().map(|object| field(object, "path"));
+        let paths: Vec<String> = paths.map(|path| format!("{location}/{path}")).collect();
+        return output.print(&json!(paths), |_| paths.join("\n"));
+    }
     let shown = json!({ "objects": objects });
     output.print(&archive, |_| {
         listing(&shown, "objects", &["rows", "bytes", "from", "to", "path"])
@@ -63,7 +76,11 @@ async fn list(client: &Client, output: Output) -> Result<(), ExitError> {
 async fn verify(client: &Client, output: Output) -> Result<(), ExitError> {
     let verified = client.post("/api/v1/archive/verify", &json!({})).await?;
     output.print(&verified, |verified| {
-        listing(verified, "objects", &["error", "rows", "bytes", "path"])
+        listing(
+            verified,
+            "objects",
+            &["error", "is_replaced", "rows", "bytes", "path"],
+        )
     })?;
     match verified.get("wrong").and_then(Value::as_u64) {
         Some(0) => Ok(()),

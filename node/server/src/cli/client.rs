@@ -1,6 +1,9 @@
 //! The command line's HTTP client.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -71,6 +74,39 @@ impl Client {
         self.send(Method::POST, path, Some(body)).await
     }
 
+    /// Writes to stdout what comes, as it comes. A last line that tells of an error is one.
+    pub(super) async fn stream(&self, path: &str) -> Result<(), ExitError> {
+        let mut request = self.http.get(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let sent = request.send().await;
+        let mut response = sent.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        if !status.is_success() {
+            let bytes = response.bytes().await;
+            let bytes = bytes.map_err(|error| self.unreachable(&error))?;
+            return Err(refusal(status, &bytes));
+        }
+        let mut out = std::io::stdout().lock();
+        let mut lines = LastLine::default();
+        while let Some(piece) = response
+            .chunk()
+            .await
+            .map_err(|error| self.unreachable(&error))?
+        {
+            let written = out.write_all(&piece).and_then(|()| out.flush());
+            // Whoever reads has gone.
+            if written.is_err() {
+                return Ok(());
+            }
+            lines.take(&piece);
+        }
+        lines.error().map_or(Ok(()), |message| {
+            Err(ExitError::new(Exit::Failure, message))
+        })
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -112,6 +148,31 @@ impl Client {
             Exit::Unreachable,
             format!("no answer from {}: {reason}", self.base),
         )
+    }
+}
+
+/// The last line of what comes piece by piece.
+#[derive(Default)]
+struct LastLine {
+    /// The last one that has ended.
+    ended: Vec<u8>,
+    open: Vec<u8>,
+}
+
+impl LastLine {
+    fn take(&mut self, piece: &[u8]) {
+        for part in piece.split_inclusive(|byte| *byte == b'\n') {
+            self.open.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                self.ended = std::mem::take(&mut self.open);
+            }
+        }
+    }
+
+    /// What it says has gone wrong.
+    fn error(&self) -> Option<String> {
+        let line: Value = serde_json::from_slice(&self.ended).ok()?;
+        Some(line.get("error")?.as_str()?.to_owned())
     }
 }
 
@@ -166,6 +227,26 @@ mod tests {
     #[test]
     fn everything_but_plain_letters_is_encoded() {
         assert_eq!(encoded("a b/ü.com?"), "a%20b%2F%C3%BC.com%3F");
+    }
+
+    #[test]
+    fn a_stream_has_failed_when_its_last_line_says_so() {
+        for (pieces, expect) in [
+            (&["{\"cursor\":\"00\"}\n"][..], None),
+            (&["{\"error\":\"early\"}\n{\"cursor\":\"00\"}\n"], None),
+            (
+                &["{\"name\":\"a\"}\n{\"err", "or\":\"gone\"}", "\n"],
+                Some("gone"),
+            ),
+            (&["{\"error\":\"cut"], None),
+            (&[], None),
+        ] {
+            let mut lines = LastLine::default();
+            for piece in pieces {
+                lines.take(piece.as_bytes());
+            }
+            assert_eq!(lines.error().as_deref(), expect, "{pieces:?}");
+        }
     }
 
     #[test]

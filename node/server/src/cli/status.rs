@@ -30,6 +30,7 @@ fn render(status: &Value) -> String {
     let ring = status.get("ring").unwrap_or(&nothing);
     let sections = [
         this_node(status),
+        archive(status),
         nodes(ring),
         groups(ring),
         listing(status, "groups", &LOCAL_COLUMNS),
@@ -58,6 +59,15 @@ fn this_node(status: &Value) -> String {
         .map(|(name, _)| vec![name.clone(), field(&status["node"], name)])
         .collect();
     table(&["node", ""], &rows)
+}
+
+fn archive(status: &Value) -> String {
+    let archive = &status["archive"];
+    let rows: Vec<Vec<String>> = ["location", "is_reached", "failure"]
+        .iter()
+        .map(|name| vec![(*name).to_owned(), field(archive, name)])
+        .collect();
+    table(&["archive", ""], &rows)
 }
 
 /// How the mirror is, and how far it is with the groups that the node leads.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ringtail_metadata::{Actor, Directory, Key, Scope, Site};
+use ringtail_metadata::{Actor, Directory, Key, KeyRefusal, Scope, Site};
 use ringtail_proto::{ErrorKind, SiteId};
 use ringtail_router::Clock;
 
@@ -15,7 +15,8 @@ pub(crate) struct Access {
     clock: Arc<dyn Clock>,
 }
 
-/// A caller with a key that is accepted now.
+/// A caller with a key that was accepted when it called.
+#[derive(Clone)]
 pub(crate) struct Caller {
     key: Arc<Key>,
 }
@@ -64,6 +65,18 @@ impl Access {
         self.directory.site(site).is_some()
     }
 
+    /// Refuses a caller whose key was revoked, or has expired or gone, since it was accepted.
+    pub(crate) fn check_still(&self, caller: &Caller) -> Result<(), ApiError> {
+        let id = caller.key.id;
+        let refusal = match self.directory.key(id) {
+            None => KeyRefusal::Unknown,
+            Some(key) if key.is_revoked => KeyRefusal::Revoked(id),
+            Some(key) if key.is_expired(self.clock.now()) => KeyRefusal::Expired(id),
+            Some(_) => return Ok(()),
+        };
+        Err(ApiError::new(ErrorKind::Unauthenticated, refusal))
+    }
+
     /// All sites that the caller may read.
     pub(crate) fn sites(&self, caller: &Caller) -> Vec<Arc<Site>> {
         match caller.key.site {
@@ -90,8 +103,13 @@ impl Caller {
         ))
     }
 
+    /// What tells the caller's key from others.
+    pub(crate) fn name(&self) -> String {
+        format!("key {} ({})", self.key.id, self.key.name)
+    }
+
     /// The caller's name in the audit log.
     pub(crate) fn actor(&self) -> Actor {
-        Actor::new(format!("key {} ({})", self.key.id, self.key.name))
+        Actor::new(self.name())
     }
 }

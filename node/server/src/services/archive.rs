@@ -1,15 +1,16 @@
 //! The archive for operators: what it holds, whether that is what it should be, and to seal before its time.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use futures::{StreamExt as _, stream};
-use ringtail_archive::{Archive as Store, Table, verify};
+use ringtail_archive::{Archive as Store, ArchiveError, Table, Verified, verify};
+use ringtail_history::Archivist;
 use ringtail_metadata::Scope;
 use ringtail_proto::{ErrorKind, GroupId, UnixMillis, stored::ArchiveObject};
 use serde_json::{Value, json};
 
 use super::{Access, Caller, Time};
-use crate::{Partitions, api_error::ApiError, wiring::Past};
+use crate::{Partitions, SiteMachine, api_error::ApiError, wiring::Past};
 
 /// Objects that are read at once to verify them: each is in memory for a while.
 const VERIFIED_AT_ONCE: usize = 2;
@@ -57,6 +58,7 @@ impl Archive {
         Ok(json!({
             "seals": round.seals,
             "copies": round.copies,
+            "merges": round.merges,
             "failures": round.failures,
         }))
     }
@@ -66,10 +68,16 @@ impl Archive {
         caller.require(Scope::Admin, None)?;
         let archive = self.reached()?;
         let verified = stream::iter(self.all_objects()).map(|object| {
-            let archive = Arc::clone(&archive);
-            async move { verify_one(&archive, &object).await }
+            let (archive, archivist) = (Arc::clone(&archive), self.past.archivist());
+            async move {
+                let verified = verify(&archive, &object).await;
+                // One that was merged away meanwhile is nobody's any more.
+                let is_wanted = verified.is_ok() || self.names(&object);
+                is_wanted.then(|| verdict(verified, archivist.as_deref(), &object))
+            }
         });
-        let objects: Vec<Value> = verified.buffer_unordered(VERIFIED_AT_ONCE).collect().await;
+        let verified = verified.buffer_unordered(VERIFIED_AT_ONCE);
+        let objects: Vec<Value> = verified.filter_map(ready).collect().await;
         let is_wrong = |object: &&Value| object.get("error").is_some_and(|error| !error.is_null());
         Ok(json!({
             "wrong": objects.iter().filter(is_wrong).count(),
@@ -81,6 +89,13 @@ impl Archive {
         let objects = |group: GroupId| self.partitions.archive_objects(group).ok();
         let groups = self.partitions.hosted().into_iter();
         groups.filter_map(objects).flatten().collect()
+    }
+
+    fn names(&self, object: &ArchiveObject) -> bool {
+        let manifest = |group: GroupId| self.partitions.archive_manifest(group).ok();
+        let groups = self.partitions.hosted().into_iter();
+        let mut manifests = groups.filter_map(manifest);
+        manifests.any(|manifest| manifest.objects.contains_key(&object.path))
     }
 
     fn reached(&self) -> Result<Arc<Store>, ApiError> {
@@ -101,12 +116,23 @@ fn not_reached() -> ApiError {
     )
 }
 
-async fn verify_one(archive: &Store, object: &ArchiveObject) -> Value {
-    let verified = verify(archive, object).await;
+/// Where nodes have archives of their own, what is damaged or missing here is got again from another node.
+fn verdict(
+    verified: Result<Verified, ArchiveError>,
+    archivist: Option<&Archivist<SiteMachine>>,
+    object: &ArchiveObject,
+) -> Value {
+    let is_replaced = match (&verified, archivist) {
+        (Err(ArchiveError::Damaged { .. } | ArchiveError::Missing { .. }), Some(archivist)) => {
+            archivist.note_damaged(object).unwrap_or_default()
+        }
+        _ => false,
+    };
     let mut document = object_document(object);
     if let Some(fields) = document.as_object_mut() {
         let error = verified.err().map(|error| error.to_string());
         fields.insert("error".to_owned(), json!(error));
+        fields.insert("is_replaced".to_owned(), json!(is_replaced));
     }
     document
 }

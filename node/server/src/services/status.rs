@@ -12,7 +12,11 @@ use serde_json::{Value, json};
 
 use super::{Access, Caller, Time};
 use crate::{
-    Partitions, api_error::ApiError, data_directory::Identity, health::Health, wiring::Mirroring,
+    Partitions,
+    api_error::ApiError,
+    data_directory::Identity,
+    health::Health,
+    wiring::{Mirroring, Past},
 };
 
 /// Tells how the node is.
@@ -26,6 +30,7 @@ pub(crate) struct Status {
     pub(crate) directory: Arc<Directory>,
     pub(crate) store: Arc<dyn CheckpointStore>,
     pub(crate) router: Router,
+    pub(crate) past: Past,
     pub(crate) mirroring: Mirroring,
 }
 
@@ -61,6 +66,7 @@ impl Status {
                 "store_bytes": store_bytes,
                 "write_amplification": (logged > 0).then(|| written as f64 / logged as f64),
             },
+            "archive": self.past.document(),
             "metadata": self.raft.group(GroupId(0)).map(|group| raft_document(&group.metrics())),
             "mirror": self.mirroring.document(),
             "groups": partitions.iter().map(|partition| self.group(partition)).collect::<Vec<_>>(),

@@ -38,6 +38,7 @@ impl Groups {
     ) -> Result<Self, ExitError> {
         let log: Arc<dyn LogSource> = Arc::new(SharedLog(Arc::clone(ground.raft.log())));
         let partitions = open_partitions(config, ground, &log, carriers).await?;
+        carriers.0.warn_of_waiting(&partitions);
         let hosting = Arc::new(Hosting {
             node: ground.identity.node,
             metadata: ground.metadata.clone(),

@@ -6,13 +6,15 @@ use std::{
 };
 
 use ringtail_archive::{Archive, ArchiveError, ArchiveOptions, Location};
+use ringtail_checkpoint::DiskFreeSpace;
 use ringtail_history::{
     Archivist, BuildProgress, Builder, GenerationKeeper, HistoryOptions, ObjectsService,
-    PeerObjects, SiteWish, WantedGeneration, Wishes,
+    PeerObjects, Room, SiteWish, WantedGeneration, Wishes,
 };
 use ringtail_metadata::{Directory, SitePast};
 use ringtail_peers::Peers;
 use ringtail_proto::{ErrorKind, Generation, SiteGeneration, SiteId};
+use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::damaged;
@@ -28,6 +30,9 @@ const OWN: &str = "own";
 /// How often an archive that could not be reached is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
+/// At the start, one out of reach is waited for so long.
+const PROBE_MS_MAX: u64 = 3_000;
+
 /// Where the archive is, and when it was reached.
 #[derive(Clone)]
 pub(crate) struct Past {
@@ -35,6 +40,9 @@ pub(crate) struct Past {
     history: HistoryOptions,
     cluster: String,
     archive: watch::Sender<Option<Arc<Archive>>>,
+    /// Why it was not reached the last time.
+    failure: watch::Sender<Option<String>>,
+    disk_reserve_bytes: u64,
     archivist: Arc<OnceLock<Arc<NodeArchivist>>>,
     builder: Arc<OnceLock<Arc<NodeBuilder>>>,
 }
@@ -53,11 +61,18 @@ impl Past {
             },
             cluster: data.identity.cluster.to_string(),
             archive: watch::Sender::new(None),
+            failure: watch::Sender::new(None),
+            disk_reserve_bytes: config.disk_reserve_bytes,
             archivist: Arc::default(),
             builder: Arc::default(),
         };
-        if let Some(options) = past.options.as_ref().filter(|_| past.is_own()) {
+        let Some(options) = &past.options else {
+            return Ok(past);
+        };
+        if past.is_own() {
             past.reach(options).await.map_err(damaged)?;
+        } else {
+            past.probe(options).await?;
         }
         Ok(past)
     }
@@ -94,6 +109,45 @@ impl Past {
         options.map(|options| options.location.to_string())
     }
 
+    /// How the archive is, for operators.
+    pub(crate) fn document(&self) -> Value {
+        json!({
+            "location": self.location(),
+            "is_reached": self.archive().is_some(),
+            "failure": *self.failure.borrow(),
+        })
+    }
+
+    /// The disk of an archive of this node.
+    fn room(&self) -> Option<Room> {
+        let directory = self.options.as_ref()?.location.directory()?;
+        Some(Room {
+            free: Arc::new(DiskFreeSpace::new(directory.to_owned())),
+            reserve_bytes: self.disk_reserve_bytes,
+        })
+    }
+
+    /// Says so when groups here wait for an archive that the configuration has no more.
+    pub(super) fn warn_of_waiting(&self, partitions: &Partitions) {
+        if self.is_archived() {
+            return;
+        }
+        let hosted = partitions.hosted().into_iter();
+        let waiting = hosted.filter(|group| {
+            let state = partitions.archive_state(*group);
+            state.is_ok_and(|state| state.sealed.is_some())
+        });
+        let groups = waiting.count();
+        if groups > 0 {
+            let message = format!(
+                "{groups} groups here were archived and their log waits for seals, but `archive` is not configured: \
+                 the log will fill the disk"
+            );
+            tracing::warn!(message);
+            self.failure.send_replace(Some(message));
+        }
+    }
+
     /// What gives objects to other nodes, where each has an archive of its own.
     pub(super) fn objects(&self) -> Option<ObjectsService> {
         let archive = self.archive().filter(|_| self.is_own())?;
@@ -128,17 +182,47 @@ impl Past {
         Some(tokio::spawn(async move {
             let archive = past.until_reached(&location).await;
             let peers = Arc::new(PeerObjects { peers });
-            let archivist = Archivist::new(
+            let mut archivist = Archivist::new(
                 Arc::clone(&partitions),
                 Arc::clone(&archive),
                 peers,
                 options.clone(),
             );
+            if let Some(room) = past.room() {
+                archivist = archivist.with_room(room);
+            }
             let archivist = Arc::clone(past.archivist.get_or_init(|| Arc::new(archivist)));
             let builder = Builder::new(partitions, archive, wishes, options);
             let builder = Arc::clone(past.builder.get_or_init(|| Arc::new(builder)));
             tokio::join!(archivist.run(), builder.run());
         }))
+    }
+
+    /// Looks once, briefly, whether the archive is this ring's: a wrong one ends the start, one out of reach does not.
+    async fn probe(&self, options: &ArchiveOptions) -> Result<(), ExitError> {
+        let brief = ArchiveOptions {
+            retry_ms_max: PROBE_MS_MAX,
+            attempt_ms_max: PROBE_MS_MAX,
+            ..options.clone()
+        };
+        match Archive::open(brief, &self.cluster).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_out_of_reach(&error) => {
+                self.note_failure(&error);
+                Ok(())
+            }
+            Err(error) => Err(damaged(error)),
+        }
+    }
+
+    fn note_failure(&self, error: &ArchiveError) {
+        metrics::counter!("ringtail_archive_failures_total").increment(1);
+        metrics::gauge!("ringtail_archive_reached").set(0.0);
+        self.failure.send_replace(Some(error.to_string()));
+        match is_out_of_reach(error) {
+            true => tracing::warn!(%error, "archive: not reached, the log waits for it"),
+            false => tracing::error!(%error, "archive: not usable, the log waits for it"),
+        }
     }
 
     async fn until_reached(&self, options: &ArchiveOptions) -> Arc<Archive> {
@@ -147,13 +231,7 @@ impl Past {
                 return archive;
             }
             if let Err(error) = self.reach(options).await {
-                metrics::counter!("ringtail_archive_failures_total").increment(1);
-                match error.kind() {
-                    ErrorKind::Unavailable => {
-                        tracing::warn!(%error, "archive: not reached, the log waits for it");
-                    }
-                    _ => tracing::error!(%error, "archive: not usable, the log waits for it"),
-                }
+                self.note_failure(&error);
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
         }
@@ -163,8 +241,15 @@ impl Past {
         let archive = Archive::open(options.clone(), &self.cluster).await?;
         tracing::info!(location = %options.location, "archive: open");
         self.archive.send_replace(Some(Arc::new(archive)));
+        self.failure.send_replace(None);
+        metrics::gauge!("ringtail_archive_reached").set(1.0);
         Ok(())
     }
+}
+
+/// True when waiting may help.
+fn is_out_of_reach(error: &ArchiveError) -> bool {
+    error.kind() == ErrorKind::Unavailable
 }
 
 /// What the metadata say about generations.

@@ -5,6 +5,7 @@ use std::{net::TcpListener, sync::Arc};
 use ringtail_gateway::{Gateway, Salts};
 use ringtail_peers::caller;
 use ringtail_router::EventsService;
+use tokio::sync::Semaphore;
 use tonic::service::Routes;
 
 use super::{Mirroring, Past, ground::Ground, groups::Groups};
@@ -14,7 +15,8 @@ use crate::{
     reading::{LocalReplicas, PeerReplicas, QueriesService},
     ring::{self, Admission, LookService, Members, PeerServer, RingService, Surveyor, Vitals},
     services::{
-        Access, Admin, Archive, Imports, Lookup, Realtime, Reports, Reprocess, Ring, Status,
+        Access, Admin, Archive, FeedsService, Imports, Lookup, PAST_TURNS, Realtime, Reports,
+        Reprocess, Ring, Status, Subscriptions,
     },
     settings_pusher::SettingsPusher,
 };
@@ -29,6 +31,7 @@ pub(crate) struct Services {
     pub(crate) lookup: Lookup,
     pub(crate) ring: Ring,
     pub(crate) archive: Archive,
+    pub(crate) subscriptions: Subscriptions,
     pub(crate) reprocess: Reprocess,
     pub(crate) status: Status,
 }
@@ -99,6 +102,7 @@ impl Services {
                 partitions: Arc::clone(&groups.partitions),
                 past: helpers.past.clone(),
             },
+            subscriptions: subscriptions(ground, groups, &access, helpers),
             status: status(ground, groups, access, helpers),
         }
     }
@@ -125,12 +129,14 @@ impl Services {
             lookup: self.lookup.clone(),
             imports: self.imports.clone(),
         };
+        let feeds = FeedsService::new(self.subscriptions.clone());
         let mut routes = Routes::new(members.only(ground.raft.service()))
             .add_service(admission)
             .add_service(members.only(ring))
             .add_service(members.only(look(ground, groups, helpers).server()))
             .add_service(members.only(events))
-            .add_service(members.only(queries.server()));
+            .add_service(members.only(queries.server()))
+            .add_service(members.only(feeds.server()));
         if let Some(objects) = helpers.past.objects() {
             routes = routes.add_service(members.only(objects.server()));
         }
@@ -164,6 +170,25 @@ fn ring(ground: &Ground, groups: &Groups, access: &Access, helpers: &Helpers<'_>
     }
 }
 
+fn subscriptions(
+    ground: &Ground,
+    groups: &Groups,
+    access: &Access,
+    helpers: &Helpers<'_>,
+) -> Subscriptions {
+    Subscriptions {
+        access: access.clone(),
+        health: Arc::clone(helpers.health),
+        node: ground.identity.node,
+        partitions: Arc::clone(&groups.partitions),
+        past: helpers.past.clone(),
+        directory: ground.metadata.directory(),
+        peers: ground.peers.clone(),
+        past_turns: Arc::new(Semaphore::new(PAST_TURNS)),
+        open: Arc::default(),
+    }
+}
+
 fn look(ground: &Ground, groups: &Groups, helpers: &Helpers<'_>) -> LookService {
     LookService {
         node: ground.identity.node,
@@ -186,6 +211,7 @@ fn status(ground: &Ground, groups: &Groups, access: Access, helpers: &Helpers<'_
         directory: ground.metadata.directory(),
         store: Arc::clone(&ground.store),
         router: groups.router.clone(),
+        past: helpers.past.clone(),
         mirroring: helpers.mirroring.clone(),
     }
 }

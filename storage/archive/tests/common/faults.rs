@@ -48,6 +48,10 @@ pub struct FaultStore {
     unlisted: Arc<Mutex<Vec<Path>>>,
     lists_lag: Arc<AtomicU64>,
     writes: Arc<AtomicU64>,
+    /// Writes wait as long as somebody else holds it.
+    gate: Arc<tokio::sync::RwLock<()>>,
+    /// Reads likewise.
+    read_gate: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// Every operation from now on.
@@ -61,6 +65,8 @@ impl FaultStore {
             unlisted: Arc::default(),
             lists_lag: Arc::default(),
             writes: Arc::default(),
+            gate: Arc::default(),
+            read_gate: Arc::default(),
         }
     }
 
@@ -81,6 +87,16 @@ impl FaultStore {
     /// Attempts to write.
     pub fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
+    }
+
+    /// Writes that begin from now on wait until what this returns is dropped; they are counted before.
+    pub async fn hold_writes(&self) -> tokio::sync::OwnedRwLockWriteGuard<()> {
+        self.gate.clone().write_owned().await
+    }
+
+    /// Reads that begin from now on wait until what this returns is dropped.
+    pub async fn hold_reads(&self) -> tokio::sync::OwnedRwLockWriteGuard<()> {
+        self.read_gate.clone().write_owned().await
     }
 
     fn meets(&self, fault: Fault) -> bool {
@@ -141,6 +157,7 @@ impl ObjectStore for FaultStore {
         options: PutOptions,
     ) -> Result<PutResult> {
         self.writes.fetch_add(1, Ordering::Relaxed);
+        drop(self.gate.read().await);
         self.before().await?;
         if self.meets(Fault::Full) {
             return Err(failure(io::Error::from(io::ErrorKind::StorageFull).into()));
@@ -172,6 +189,7 @@ impl ObjectStore for FaultStore {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let is_head = options.head;
+        drop(self.read_gate.read().await);
         self.before().await?;
         let mut result = self.inner.get_opts(location, options).await?;
         if is_head {

@@ -9,6 +9,7 @@
 pub mod faults;
 pub mod log;
 pub mod s3;
+pub mod wire;
 
 use ringtail_archive::{ArchiveOptions, Location};
 

@@ -18,7 +18,7 @@ pub const SECRET: &str = "secret";
 
 /// Serves until it is dropped.
 pub struct S3Server {
-    port: u16,
+    pub port: u16,
     pub directory: Arc<TempDir>,
     tasks: JoinSet<()>,
 }
@@ -53,10 +53,15 @@ impl S3Server {
     }
 
     pub fn location(&self, prefix: &str, secret: &str) -> Location {
+        Self::location_at(self.port, prefix, secret)
+    }
+
+    /// The same, reached through another port.
+    pub fn location_at(port: u16, prefix: &str, secret: &str) -> Location {
         Location::S3 {
             bucket: BUCKET.to_owned(),
             prefix: prefix.to_owned(),
-            endpoint: Some(format!("http://127.0.0.1:{}", self.port)),
+            endpoint: Some(format!("http://127.0.0.1:{port}")),
             region: Some("us-east-1".to_owned()),
             allow_http: true,
             keys: Keys::Explicit {
