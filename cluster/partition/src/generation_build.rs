@@ -208,7 +208,8 @@ impl<M: SiteMachine> GenerationBuild<M> {
             let applied = partition.applied().0.map(|position| position.index);
             applied.unwrap_or_default()
         };
-        let mut next = LogIndex(after.0 + 1);
+        // The log may be gone behind what was taken, as far as no site was told anything there.
+        let mut next = LogIndex(partition.quiet_through(after).0 + 1);
         while applied().0.saturating_sub(next.0) > LAST_ENTRIES_MAX {
             let to = applied().min(LogIndex(next.0 + LOG_ENTRIES_MAX));
             self.take_from_log(next, to).await?;

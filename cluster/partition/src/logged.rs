@@ -10,7 +10,6 @@ use tokio::sync::watch;
 
 use crate::{
     PartitionError, Partitions, SiteMachine,
-    capped::CappedSince,
     entry::decode_body,
     history::{noted_through, verdicts},
     partition::Partition,
@@ -185,16 +184,25 @@ impl<M: SiteMachine> Partition<M> {
             };
         }
         let floor = floor?;
-        let is_capped = progress
-            .capped_since
-            .is_some_and(|CappedSince(since)| since <= after);
-        // Floors that wait for seals pass nothing else than what has no events.
-        match is_capped || progress.quiet.is_quiet_after(after) {
+        match progress.is_quiet_to_floor(after) {
             true => Some(Logged::Entries {
                 entries: Vec::new(),
                 through: floor,
             }),
             false => Some(Logged::Gone(floor)),
+        }
+    }
+
+    /// How far the log may have gone without anything that sites were told behind `after`, for who has all that the archive
+    /// holds up to there.
+    pub(crate) fn quiet_through(&self, after: LogIndex) -> LogIndex {
+        let progress = self.progress.lock();
+        let sealed = progress.history.manifest.sealed();
+        let is_all = sealed.is_none_or(|sealed| sealed.position.index <= after);
+        let floor = progress.floor.as_ref().map(|floor| floor.position.index);
+        match floor.filter(|floor| is_all && *floor > after) {
+            Some(floor) if progress.is_quiet_to_floor(after) => floor,
+            _ => after,
         }
     }
 

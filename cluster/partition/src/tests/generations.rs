@@ -1,11 +1,14 @@
 //! Later generations of a site: built beside it, then fed, then gone.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use ringtail_proto::{
     Generation, LogIndex, SiteGeneration, SiteId,
     Verdict::{Accepted, Duplicate},
     stored::{GenerationBegin, generation_command::Change},
 };
+use ringtail_raft::Body;
 
 use super::{
     adding_machine::PANIC,
@@ -188,6 +191,53 @@ fn a_build_goes_on_where_the_log_begins_and_skips_what_the_site_skips_there() {
             .await;
         build.finish(LogIndex(2)).await.unwrap();
         assert_eq!(process.hash_of(SECOND).await, process.hash(SITE).await);
+    });
+}
+
+#[test]
+fn a_build_ends_although_the_log_behind_it_went_in_a_quiet_time() {
+    run(async {
+        let world = World::new();
+        let process = world.start().await;
+        for id in [1, 2] {
+            process
+                .apply(world.log.append_events(&[add(SITE, id)]))
+                .await;
+        }
+        process
+            .apply(world.log.append_generation(SITE, begin(1)))
+            .await;
+        let mut build = GenerationBuild::begin(process.partition.clone(), SECOND)
+            .await
+            .unwrap();
+        build.take_from_log(LogIndex(1), LogIndex(3)).await.unwrap();
+        for _ in 0..3 {
+            process.apply(world.log.append(Body::Blank)).await;
+        }
+        world.pass(10);
+        process.duties().await;
+        assert_eq!(world.log.floor.load(Ordering::Relaxed), 6);
+        build.finish(LogIndex(3)).await.unwrap();
+        assert_eq!(process.hash_of(SECOND).await, process.hash(SITE).await);
+        // What sites were told is never passed over.
+        process
+            .apply(world.log.append_generation(SITE, begin(2)))
+            .await;
+        process
+            .apply(world.log.append_events(&[add(SITE, 3)]))
+            .await;
+        world.pass(10);
+        process.duties().await;
+        let third = SiteGeneration {
+            generation: Generation(2),
+            ..SECOND
+        };
+        let build = GenerationBuild::begin(process.partition.clone(), third).await;
+        let refused = build.unwrap().finish(LogIndex(7)).await;
+        assert!(
+            matches!(refused, Err(PartitionError::Log { .. })),
+            "{refused:?}"
+        );
     });
 }
 
