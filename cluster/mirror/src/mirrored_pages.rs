@@ -183,7 +183,7 @@ mod tests {
             let pages = Arc::clone(&pages);
             let wanted = [(SiteRow::Page(HourStart(0)), Stub::of(b"page"))];
             let site = SiteGeneration::first(SiteId(1));
-            let read = tokio::task::spawn_blocking(move || pages.fetch(site, &wanted));
+            let read = ringtail_raft::spawn_blocking(move || pages.fetch(site, &wanted));
             async move { read.await.expect("no panic").map_err(|error| error.message) }
         };
         let taken = Arc::clone(&pages.room).acquire_many_owned(WAITING_MAX as u32);
