@@ -258,7 +258,7 @@ async fn keys_reach_what_they_may_and_subscriptions_are_limited() {
         .iter()
         .find(|key| key["name"] == json!("reader"))
         .unwrap();
-    let path = format!("/api/v1/keys/{}", key["id"]);
+    let path = format!("/api/v1/keys/{}", key["id"].as_str().unwrap());
     let (status, answer) = node.send(Method::DELETE, &path, Some(&token), "").await;
     assert!(status.is_success(), "{answer}");
     let ended = timeout(PATIENCE, async {
