@@ -33,6 +33,7 @@ use ringtail_proto::{
     stored::ArchiveObject,
     wire::peer::{FetchObjectRequest, objects_server::Objects as _},
 };
+use ringtail_raft::RaftError;
 use tokio::time::{sleep, timeout};
 use tonic::{Request, Status};
 
@@ -275,6 +276,56 @@ impl RingNode {
                 self.node.submit(site, visitor).await;
             }
         }
+    }
+
+    /// As [`Self::submit`], through whichever of these nodes leads.
+    pub(crate) async fn submit_by_any(nodes: &[Self], visitor: u64) {
+        for site in nodes[0].sites() {
+            until("an entry is taken", async || {
+                for node in nodes {
+                    match node.node.try_submit(site, visitor).await {
+                        Ok(_) => return true,
+                        Err(RaftError::NotLeader { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                false
+            })
+            .await;
+        }
+    }
+
+    /// Settles and seals what these nodes have applied, whichever of them leads.
+    pub(crate) async fn seal_by_any(nodes: &[Self]) {
+        until("all is sealed", async || {
+            for node in nodes {
+                node.settle().await;
+                node.archivist.run_once(true).await;
+            }
+            nodes.iter().any(|node| {
+                let state = node.partitions().archive_state(GROUP).unwrap();
+                state.leading_term.is_some() && state.unsealed.is_none()
+            })
+        })
+        .await;
+    }
+
+    /// Makes another node lead than does.
+    pub(crate) async fn lead_by_another(nodes: &[Self]) {
+        let leads = |node: &&Self| node.partitions().leads(GROUP);
+        let old = nodes.iter().find(leads).map_or(0, |node| node.id);
+        until("leadership moves", async || {
+            for node in nodes.iter().filter(leads) {
+                if node.id != old {
+                    return true;
+                }
+                let next = nodes.iter().find(|next| next.id != old).unwrap();
+                let group = node.partitions().group(GROUP).unwrap();
+                drop(group.transfer_leader(NodeId(next.id)).await);
+            }
+            false
+        })
+        .await;
     }
 
     /// Writes everything that is applied.

@@ -197,6 +197,21 @@ impl Node {
     }
 
     pub(crate) async fn submit(&self, site: u64, visitor: u64) -> Bytes {
+        // One that leads may not know it yet; nothing is written then.
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            match self.try_submit(site, visitor).await {
+                Ok(reply) => return reply,
+                Err(RaftError::NotLeader { leader: None, .. }) if Instant::now() < patience => {
+                    sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// As [`Self::submit`], but it may be refused.
+    pub(crate) async fn try_submit(&self, site: u64, visitor: u64) -> Result<Bytes, RaftError> {
         let event = StoredEvent {
             visitor,
             ..StoredEvent::default()
@@ -214,18 +229,8 @@ impl Node {
         };
         let group = self.partitions.slots().group_of(SiteId(site));
         let group = self.partitions.group(group).unwrap();
-        // One that leads may not know it yet, and nothing was proposed then.
-        let patience = Instant::now() + PATIENCE;
-        let proposal = loop {
-            match group.propose(entry.to_log()).await {
-                Ok(proposal) => break proposal,
-                Err(RaftError::NotLeader { leader: None, .. }) if Instant::now() < patience => {
-                    sleep(Duration::from_millis(20)).await;
-                }
-                Err(error) => panic!("{error}"),
-            }
-        };
-        proposal.applied().await.unwrap().reply
+        let proposal = group.propose(entry.to_log()).await?;
+        Ok(proposal.applied().await?.reply)
     }
 
     pub(crate) async fn counts(&self) -> Vec<u64> {
