@@ -41,6 +41,9 @@ mod table;
 mod verify;
 mod visit;
 
+/// For those who bring a store of their own.
+pub use object_store;
+
 pub use archive::{Archive, ArchiveOptions, ListedObject};
 pub use error::ArchiveError;
 pub use location::{Keys, Location};
