@@ -7,7 +7,7 @@ use ringtail_proto::{GroupId, LogIndex, stored::ArchiveObject};
 use ringtail_raft::spawn_blocking;
 
 use crate::{
-    PartitionError, Partitions, SealLimits, SiteMachine, UnsealedEntry, history::verdicts,
+    PartitionError, Partitions, SealLimits, SiteMachine, UnsealedEntry, history::noted,
     partition::Partition,
 };
 
@@ -154,8 +154,11 @@ impl<M: SiteMachine> Partition<M> {
         }
         let entries = self.read_day(first, last, limits).await?;
         let rows = self.rows().snapshot();
-        let verdicts = spawn_blocking(move || verdicts(&*rows, first, last)).await;
-        let verdicts = verdicts.map_err(|_| PartitionError::Stopping(self.group))??;
-        Ok(SealedEntries { entries, verdicts })
+        let noted = spawn_blocking(move || noted(&*rows, first, last)).await;
+        let noted = noted.map_err(|_| PartitionError::Stopping(self.group))??;
+        Ok(SealedEntries {
+            entries,
+            verdicts: noted.verdicts,
+        })
     }
 }

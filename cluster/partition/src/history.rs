@@ -355,36 +355,37 @@ fn events_of(body: &partition_entry::Body) -> u64 {
     }
 }
 
+/// What notes tell.
+#[derive(Debug, Default)]
+pub(crate) struct Noted {
+    /// Of the entries that were asked for.
+    pub(crate) verdicts: BTreeMap<(LogIndex, u32), Vec<u8>>,
+    /// No note tells of a later entry.
+    pub(crate) through: LogIndex,
+}
+
 /// What the notes tell of entries `first..=last`.
-pub(crate) fn verdicts(
+pub(crate) fn noted(
     rows: &dyn GroupSnapshot,
     first: LogIndex,
     last: LogIndex,
-) -> Result<BTreeMap<(LogIndex, u32), Vec<u8>>, StoreError> {
-    let mut verdicts = BTreeMap::new();
+) -> Result<Noted, StoreError> {
+    let mut noted = Noted::default();
     each_note(rows, &mut |_, index, value| {
+        noted.through = noted.through.max(index);
         // A note tells of entries up to its index.
         if index < first {
             return Ok(());
         }
         for slice in Note::decode(&value)?.verdicts {
             if (first..=last).contains(&slice.index) {
-                verdicts.insert((slice.index, slice.slice), slice.codes().collect());
+                let at = (slice.index, slice.slice);
+                noted.verdicts.insert(at, slice.codes().collect());
             }
         }
         Ok(())
     })?;
-    Ok(verdicts)
-}
-
-/// The last entry that a note may tell of.
-pub(crate) fn noted_through(rows: &dyn GroupSnapshot) -> Result<LogIndex, StoreError> {
-    let mut through = LogIndex::default();
-    each_note(rows, &mut |_, index, _| {
-        through = through.max(index);
-        Ok(())
-    })?;
-    Ok(through)
+    Ok(noted)
 }
 
 /// Visits every note of the group with the index of its batch.

@@ -1,6 +1,5 @@
 //! The log with its verdicts, for those who follow it.
 
-use ringtail_checkpoint::StoreError;
 use ringtail_proto::{
     GroupId, LogIndex, UnixMillis, Verdict,
     stored::{EventBatch, partition_entry},
@@ -9,11 +8,8 @@ use ringtail_raft::{Body, LogPosition, spawn_blocking};
 use tokio::sync::watch;
 
 use crate::{
-    PartitionError, Partitions, SiteMachine,
-    entry::decode_body,
-    history::{noted_through, verdicts},
-    partition::Partition,
-    verdict_book::Verdicts,
+    PartitionError, Partitions, SiteMachine, capped::CappedSince, entry::decode_body,
+    history::noted, partition::Partition, verdict_book::Verdicts,
 };
 
 /// Bytes of commands that are read at once, but at least one entry.
@@ -155,14 +151,10 @@ impl<M: SiteMachine> Partition<M> {
             return self.verdicts_of(first, last, settled).await;
         }
         let rows = self.rows().snapshot();
-        let noted = spawn_blocking(move || {
-            let through = noted_through(&*rows)?;
-            Ok::<_, StoreError>((through, verdicts(&*rows, first, last)?))
-        });
-        let noted = noted.await;
-        let (through, noted) = noted.map_err(|_| PartitionError::Stopping(self.group))??;
-        self.recent_verdicts.lock().note_older(through);
-        Ok(noted)
+        let noted = spawn_blocking(move || noted(&*rows, first, last)).await;
+        let noted = noted.map_err(|_| PartitionError::Stopping(self.group))??;
+        self.recent_verdicts.lock().note_older(noted.through);
+        Ok(noted.verdicts)
     }
 
     /// Says where the entries behind one are when they may not be in the log any more.
@@ -184,7 +176,11 @@ impl<M: SiteMachine> Partition<M> {
             };
         }
         let floor = floor?;
-        match progress.is_quiet_to_floor(after) {
+        let is_capped = progress
+            .capped_since
+            .is_some_and(|CappedSince(since)| since <= after);
+        // Floors that wait for seals pass nothing else than what has no events.
+        match is_capped || progress.quiet.is_quiet_after(after) {
             true => Some(Logged::Entries {
                 entries: Vec::new(),
                 through: floor,
@@ -196,12 +192,8 @@ impl<M: SiteMachine> Partition<M> {
     /// How far the log may have gone without anything that sites were told behind `after`, for who has all that the archive
     /// holds up to there.
     pub(crate) fn quiet_through(&self, after: LogIndex) -> LogIndex {
-        let progress = self.progress.lock();
-        let sealed = progress.history.manifest.sealed();
-        let is_all = sealed.is_none_or(|sealed| sealed.position.index <= after);
-        let floor = progress.floor.as_ref().map(|floor| floor.position.index);
-        match floor.filter(|floor| is_all && *floor > after) {
-            Some(floor) if progress.is_quiet_to_floor(after) => floor,
+        match self.given_up(after) {
+            Some(Logged::Entries { through, .. }) => through,
             _ => after,
         }
     }

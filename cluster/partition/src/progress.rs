@@ -85,16 +85,6 @@ impl Progress {
             .get_or_insert(CappedSince(floor.unwrap_or_default()));
     }
 
-    /// True when sites were told nothing from behind `after` to the floor; for who knows that no seal holds anything from
-    /// there.
-    pub(crate) fn is_quiet_to_floor(&self, after: LogIndex) -> bool {
-        let is_capped = self
-            .capped_since
-            .is_some_and(|CappedSince(since)| since <= after);
-        // Floors that wait for seals pass nothing else than what has no events.
-        is_capped || self.quiet.is_quiet_after(after)
-    }
-
     /// What lies between the last seal and what this replica has of the log for certain.
     pub(crate) fn hole(&self) -> Option<(LogIndex, LogIndex)> {
         let sealed = self.history.manifest.sealed()?.position.index;

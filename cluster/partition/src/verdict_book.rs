@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ringtail_proto::LogIndex;
 use ringtail_raft::spawn_blocking;
 
-use crate::{PartitionError, SiteMachine, history::verdicts, partition::Partition};
+use crate::{PartitionError, SiteMachine, history::noted, partition::Partition};
 
 /// Seals that are read ahead for.
 const SEALS_AHEAD: u64 = 15;
@@ -52,11 +52,12 @@ impl<M: SiteMachine> Partition<M> {
         let ahead = last.0.saturating_add(entries.saturating_mul(SEALS_AHEAD));
         let through = LogIndex(ahead).min(settled).max(last);
         let rows = self.rows().snapshot();
-        let read = spawn_blocking(move || verdicts(&*rows, first, through)).await;
+        let read = spawn_blocking(move || noted(&*rows, first, through)).await;
+        let read = read.map_err(|_| PartitionError::Stopping(self.group))??;
         let book = VerdictBook {
             first,
             last: through,
-            verdicts: read.map_err(|_| PartitionError::Stopping(self.group))??,
+            verdicts: read.verdicts,
         };
         let known = book.of(first, last).unwrap_or_default();
         // Nothing is read ahead for who has caught up.

@@ -11,7 +11,7 @@ use ringtail_proto::{
 use ringtail_raft::Body;
 
 use super::{
-    adding_machine::PANIC,
+    adding_machine::{AddingMachine, PANIC},
     snapshots::{joiner, transfer},
     world::{Process, TestEvent, World, add, run},
 };
@@ -30,8 +30,13 @@ fn begin(generation: u32) -> Change {
     })
 }
 
+/// The second generation's build.
+async fn begun(process: &Process) -> Result<GenerationBuild<AddingMachine>, PartitionError> {
+    GenerationBuild::begin(process.partition.clone(), SECOND).await
+}
+
 async fn build(process: &Process) -> Result<(), PartitionError> {
-    let build = GenerationBuild::begin(process.partition.clone(), SECOND).await?;
+    let build = begun(process).await?;
     let from = build.applied();
     build.finish(from).await
 }
@@ -90,7 +95,7 @@ fn a_build_that_was_cut_off_goes_on_where_it_was() {
         process
             .apply(world.log.append_generation(SITE, begin(1)))
             .await;
-        let half = GenerationBuild::begin(process.partition.clone(), SECOND).await;
+        let half = begun(&process).await;
         half.unwrap()
             .take_from_log(LogIndex(1), LogIndex(2))
             .await
@@ -98,8 +103,7 @@ fn a_build_that_was_cut_off_goes_on_where_it_was() {
         process.kill().await;
         let process = world.start().await;
         assert_eq!(fed(&process), [0]);
-        let rest = GenerationBuild::begin(process.partition.clone(), SECOND).await;
-        let rest = rest.unwrap();
+        let rest = begun(&process).await.unwrap();
         assert_eq!(rest.applied(), LogIndex(2));
         rest.finish(LogIndex(2)).await.unwrap();
         assert_eq!(process.hash_of(SECOND).await, process.hash(SITE).await);
@@ -178,9 +182,7 @@ fn a_build_goes_on_where_the_log_begins_and_skips_what_the_site_skips_there() {
         process
             .apply(world.log.append_generation(SITE, begin(1)))
             .await;
-        let mut build = GenerationBuild::begin(process.partition.clone(), SECOND)
-            .await
-            .unwrap();
+        let mut build = begun(&process).await.unwrap();
         build.take_from_log(LogIndex(1), LogIndex(1)).await.unwrap();
         world.pass(10);
         process.duties().await;
@@ -207,9 +209,7 @@ fn a_build_ends_although_the_log_behind_it_went_in_a_quiet_time() {
         process
             .apply(world.log.append_generation(SITE, begin(1)))
             .await;
-        let mut build = GenerationBuild::begin(process.partition.clone(), SECOND)
-            .await
-            .unwrap();
+        let mut build = begun(&process).await.unwrap();
         build.take_from_log(LogIndex(1), LogIndex(3)).await.unwrap();
         for _ in 0..3 {
             process.apply(world.log.append(Body::Blank)).await;
@@ -249,14 +249,12 @@ fn a_build_whose_generation_ends_leaves_no_rows() {
         process
             .apply(world.log.append_events(&[add(SITE, 1), add(SITE, 2)]))
             .await;
-        let unknown = GenerationBuild::begin(process.partition.clone(), SECOND).await;
+        let unknown = begun(&process).await;
         assert!(matches!(unknown, Err(PartitionError::NotBuilt(_))));
         process
             .apply(world.log.append_generation(SITE, begin(1)))
             .await;
-        let mut build = GenerationBuild::begin(process.partition.clone(), SECOND)
-            .await
-            .unwrap();
+        let mut build = begun(&process).await.unwrap();
         build.take_from_log(LogIndex(1), LogIndex(1)).await.unwrap();
         process
             .apply(world.log.append_generation(SITE, Change::End(1)))

@@ -258,7 +258,6 @@ where
                 request = input.next() => request,
             };
             match request.map(from_append) {
-                // That the session is over shows in its answers.
                 Some(Ok(append)) => {
                     self.has_sent = true;
                     self.session.send(append).await;

@@ -139,13 +139,12 @@ impl Shared {
 }
 
 impl Session {
-    /// Waits for room and sends; false when the session is over.
-    pub(super) async fn send(&self, append: peer::Append) -> bool {
-        let frame = self.frame(Some(append));
-        self.send_frame(frame).await
+    /// Waits for room and sends. That the session is over shows in its answers.
+    pub(super) async fn send(&self, append: peer::Append) {
+        let _ = self.send_frame(self.frame(Some(append))).await;
     }
 
-    /// The same for a heartbeat, of a leader that a majority has acknowledged or not.
+    /// The same for a heartbeat, of a leader that a majority has acknowledged or not; false when the session is over.
     pub(super) async fn send_heartbeat(&self, append: peer::Append, is_backed: bool) -> bool {
         let frame = peer::AppendFrame {
             is_heartbeat: true,

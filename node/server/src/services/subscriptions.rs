@@ -180,7 +180,6 @@ impl Subscriptions {
             return Err(ApiError::new(ErrorKind::Overloaded, message));
         }
         *open.entry(key.clone()).or_default() += 1;
-        metrics::gauge!("ringtail_subscriptions").increment(1.0);
         Ok(Permit::new(key, Arc::clone(&self.open)))
     }
 }
